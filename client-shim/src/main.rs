@@ -1,0 +1,3 @@
+//! Arguments to a request, an answer to an exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The code map of keyfobd, in reading order. A module uses only modules above it.

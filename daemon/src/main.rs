@@ -1,0 +1,3 @@
+//! Arguments, environment, wiring, exit code.
+
+fn main() {}

@@ -1,0 +1,33 @@
+//! What `keyfobd` and its clients agree on: where the socket is, what travels over it, and how a failure is named.
+//!
+//! HTTP/1.1 over a Unix socket, JSON bodies, everything under `/v1`:
+//!
+//! ```text
+//! GET    /v1/accounts                     AccountList
+//! GET    /v1/accounts/{a}/token           TokenResponse       ?min_ttl=SECONDS ?wait=SECONDS
+//! POST   /v1/accounts/{a}/login           LoginStatus         starts a login, or joins the one that is pending
+//! GET    /v1/accounts/{a}/login           LoginStatus         ?after=REVISION ?wait=SECONDS (long poll)
+//! DELETE /v1/accounts/{a}/login           LoginStatus         cancels
+//! DELETE /v1/accounts/{a}/session         LogoutReport        logs out: revokes (RFC 7009) and forgets
+//! POST   /v1/reload                       ReloadReport
+//! POST   /v1/stop                         204, then the daemon drains and exits
+//! GET    /v1/version                      Version
+//! GET    /healthz                         200 "ok\n"
+//! ```
+//!
+//! `{a}` is an [`account::AccountName`], or [`DEFAULT_ACCOUNT`] for the one that the configuration names as default.
+//! With `Accept: text/plain` the token path answers the bare access token. Every error is an [`error::ErrorBody`].
+//!
+//! How it may grow: readers ignore members that they do not know, every enum that travels has an `Unknown`, and
+//! nothing is removed or given another meaning within `/v1`.
+
+pub mod account;
+pub mod daemon;
+pub mod error;
+pub mod login;
+pub mod paths;
+pub mod socket;
+pub mod token;
+
+/// The path segment that stands for the default account. No account can have this name.
+pub const DEFAULT_ACCOUNT: &str = "~";

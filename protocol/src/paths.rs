@@ -1,0 +1,53 @@
+//! Where keyfob's files are, by the XDG base directory rules.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use directories::BaseDirs;
+
+/// The name of keyfob's own directory inside each base directory.
+const OWN_DIRECTORY: &str = "keyfob";
+
+/// Where keyfob's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// `$KEYFOB_CONFIG`, or `$XDG_CONFIG_HOME/keyfob/config.toml`.
+    pub config: PathBuf,
+    /// `$XDG_STATE_HOME/keyfob`: the sealed tokens, the lock, the log of a daemon that the shim started.
+    pub state: PathBuf,
+    /// The log of a daemon that the shim started; one under systemd logs to the journal.
+    pub log: PathBuf,
+}
+
+/// Neither `HOME` nor the user database names a home directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no home directory: set HOME")]
+pub struct NoHome;
+
+impl Paths {
+    /// Finds keyfob's files; `config` is the value of `KEYFOB_CONFIG`.
+    ///
+    /// # Errors
+    /// Fails where no home directory is known.
+    pub fn find(config: Option<OsString>) -> Result<Self, NoHome> {
+        let base = BaseDirs::new().ok_or(NoHome)?;
+        let state = state_directory(&base);
+        Ok(Self {
+            config: config
+                .filter(|path| !path.is_empty())
+                .map_or_else(|| base.config_dir().join(OWN_DIRECTORY).join("config.toml"), PathBuf::from),
+            log: state.join("keyfobd.log"),
+            state,
+        })
+    }
+}
+
+/// Returns keyfob's state directory. Systems without one (macOS) keep state with the local data.
+pub(crate) fn state_directory(base: &BaseDirs) -> PathBuf {
+    base.state_dir().unwrap_or_else(|| base.data_local_dir()).join(OWN_DIRECTORY)
+}
+
+/// Returns keyfob's directory for sockets below a runtime directory.
+pub(crate) fn below(runtime: &Path) -> PathBuf {
+    runtime.join(OWN_DIRECTORY)
+}

@@ -1,0 +1,1 @@
+//! User stories against the real binaries, one file each.
