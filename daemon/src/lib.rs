@@ -1,1 +1,10 @@
-//! The code map of keyfobd, in reading order. A module uses only modules above it.
+//! The code map of keyfobd, in reading order. A module uses only modules above it; `tests/tidy.rs` holds the table.
+
+pub mod clock;
+pub mod token;
+
+pub mod oauth;
+
+pub mod grant;
+
+pub mod account;

@@ -1,0 +1,188 @@
+//! The OAuth2 wire protocol: one request in, one typed answer out. It has no state and no policy; `now` is an argument.
+//!
+//! What an account's settings say about the other side is here as well: where the authorization server is
+//! ([`Server`]) and who we are to it ([`Client`]).
+
+use std::fmt;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use url::{Host, Url};
+
+/// The URL of an endpoint: https, or http on loopback where the account allows that; no fragment, no user info
+/// (RFC 6749 §3.1, §3.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointUrl(Url);
+
+/// Whether plain http to loopback is acceptable, for a local sandbox or a test issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopbackHttp {
+    /// https only.
+    Refused,
+    /// http too, to loopback literals and `localhost`.
+    Allowed,
+}
+
+/// Why a URL cannot be an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEndpoint {
+    /// It does not parse.
+    #[error("{0:?} is not a URL")]
+    NotAUrl(String),
+    /// It is not https.
+    #[error("{0} must be https (http is for loopback only, with tls.allow_http_loopback = true)")]
+    NotHttps(Url),
+    /// It has a part that no endpoint may have.
+    #[error("{url} must have no {part}")]
+    HasPart {
+        /// The URL.
+        url: Url,
+        /// The part.
+        part: &'static str,
+    },
+}
+
+impl EndpointUrl {
+    /// Accepts the URL of an endpoint.
+    ///
+    /// # Errors
+    /// Refuses what RFC 6749 forbids, and plain http as described at [`LoopbackHttp`].
+    pub fn parse(text: &str, loopback: LoopbackHttp) -> Result<Self, InvalidEndpoint> {
+        let url = Url::parse(text).map_err(|_| InvalidEndpoint::NotAUrl(text.to_owned()))?;
+        let acceptable = url.scheme() == "https"
+            || (url.scheme() == "http" && loopback == LoopbackHttp::Allowed && is_loopback(&url));
+        if !acceptable || url.host().is_none() {
+            return Err(InvalidEndpoint::NotHttps(url));
+        }
+        if url.fragment().is_some() {
+            return Err(InvalidEndpoint::HasPart { url, part: "fragment" });
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(InvalidEndpoint::HasPart { url, part: "user name or password" });
+        }
+        Ok(Self(url))
+    }
+
+    /// Returns the URL.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Returns scheme, host and port (RFC 6454 §6.2): what a refresh token is bound to.
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Where the authorization server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// At the endpoints of this issuer's metadata (RFC 8414, OpenID Connect Discovery).
+    Discovered {
+        /// The issuer identifier, letter for letter as configured: it is compared as a string (RFC 8414 §3.3).
+        issuer: String,
+        /// Whether its endpoints may be plain http on loopback.
+        loopback: LoopbackHttp,
+    },
+    /// At these endpoints.
+    Given(Endpoints),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Discovered { issuer, .. } => f.write_str(issuer),
+            Self::Given(endpoints) => endpoints.token.fmt(f),
+        }
+    }
+}
+
+/// The endpoints of an authorization server that we use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// RFC 6749 §3.2.
+    pub token: EndpointUrl,
+    /// RFC 8628 §3.1.
+    pub device_authorization: Option<EndpointUrl>,
+    /// RFC 7009 §2.
+    pub revocation: Option<EndpointUrl>,
+}
+
+/// Who we are to the authorization server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// RFC 6749 §2.2.
+    pub id: String,
+    /// How we prove it.
+    pub authentication: ClientAuthentication,
+}
+
+/// How a client proves its identity (RFC 6749 §2.3, the names of OpenID Connect Core §9).
+#[derive(Clone, Debug)]
+pub enum ClientAuthentication {
+    /// `none`: a public client.
+    None,
+    /// `client_secret_basic`.
+    SecretBasic(ClientSecret),
+    /// `client_secret_post`.
+    SecretPost(ClientSecret),
+}
+
+/// Where the client secret is read, each time that it is needed: so that a new one takes effect by itself.
+#[derive(Clone, Debug)]
+pub enum ClientSecret {
+    /// The contents of a file, without white space at its end.
+    File(PathBuf),
+    /// The value that an environment variable of the daemon had at its start.
+    Value(SecretString),
+    /// The output of a program, run without a shell.
+    Command(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_https_or_http_on_loopback_where_allowed() {
+        use LoopbackHttp::{Allowed, Refused};
+        for (text, loopback, accepted) in [
+            ("https://login.example.com/token", Refused, true),
+            ("https://login.example.com/token?tenant=1", Refused, true),
+            ("http://127.0.0.1:8080/token", Refused, false),
+            ("http://127.0.0.1:8080/token", Allowed, true),
+            ("http://[::1]:8080/token", Allowed, true),
+            ("http://localhost/token", Allowed, true),
+            ("http://localhost.example.com/token", Allowed, false),
+            ("http://login.example.com/token", Allowed, false),
+            ("https://login.example.com/token#part", Refused, false),
+            ("https://user:secret@login.example.com/token", Refused, false),
+            ("file:///etc/passwd", Allowed, false),
+            ("javascript:alert(1)", Allowed, false),
+            ("/token", Allowed, false),
+        ] {
+            assert_eq!(EndpointUrl::parse(text, loopback).is_ok(), accepted, "{text} {loopback:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_has_no_path() {
+        let endpoint = EndpointUrl::parse("https://login.example.com/a/b?c", LoopbackHttp::Refused).unwrap();
+        assert_eq!(endpoint.origin(), "https://login.example.com");
+    }
+}

@@ -1,0 +1,146 @@
+//! The nouns of the trade: tokens, what they were granted for, and how obtaining them can fail.
+//!
+//! Knows no HTTP and no disk. Times are [`Moment`]s: the relative `expires_in` of the wire never gets here.
+
+pub mod failure;
+pub mod schedule;
+pub mod state;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::clock::Moment;
+
+/// An access token and its life.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    secret: SecretString,
+    /// When the request that obtained it was sent: its lifetime is counted from here.
+    pub issued_at: Moment,
+    /// When it expires; absent where the issuer did not say.
+    pub expires_at: Option<Moment>,
+}
+
+/// A text is no bearer token: it is empty, or has a character that could break out of a header or a line
+/// (RFC 6750 §2.1 allows fewer still).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the access token is empty or has a character that no bearer token may have")]
+pub struct InvalidToken;
+
+impl AccessToken {
+    /// Accepts a token of visible ASCII characters.
+    ///
+    /// # Errors
+    /// Refuses every other text: it could not be carried by a header, nor by the line-based protocols of clients.
+    pub fn new(
+        secret: SecretString,
+        issued_at: Moment,
+        expires_at: Option<Moment>,
+    ) -> Result<Self, InvalidToken> {
+        let text = secret.expose_secret();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(InvalidToken);
+        }
+        Ok(Self { secret, issued_at, expires_at })
+    }
+
+    /// Returns the token. To be exposed only where bytes leave.
+    pub fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+}
+
+/// A refresh token, bound to the origin of the token endpoint that issued it. It is never sent anywhere else.
+#[derive(Clone, Debug)]
+pub struct RefreshToken {
+    /// The token.
+    pub secret: SecretString,
+    /// Scheme, host and port of the token endpoint, as RFC 6454 writes them.
+    pub origin: String,
+}
+
+/// What was granted together.
+#[derive(Clone, Debug)]
+pub struct TokenSet {
+    /// The access token.
+    pub access: AccessToken,
+    /// The refresh token, if the issuer gives one.
+    pub refresh: Option<RefreshToken>,
+    /// What the access token is good for; empty where neither side said.
+    pub scope: Scope,
+}
+
+impl TokenSet {
+    /// Returns this set with an earlier refresh token in place of the one that it lacks: an answer without one leaves
+    /// the old one in force (RFC 6749 §6).
+    #[must_use]
+    pub fn keeping(mut self, earlier: Option<RefreshToken>) -> Self {
+        self.refresh = self.refresh.or(earlier);
+        self
+    }
+}
+
+/// A set of scope values (RFC 6749 §3.3). Their order means nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope(BTreeSet<String>);
+
+impl Scope {
+    /// Tells whether it holds no value.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads a space-separated list.
+    pub fn parse(text: &str) -> Self {
+        text.split_ascii_whitespace().collect()
+    }
+}
+
+impl<T: Into<String>> FromIterator<T> for Scope {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        Self(values.into_iter().map(Into::into).collect())
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for value in &self.0 {
+            write!(f, "{separator}{value}")?;
+            separator = " ";
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_could_break_a_line_or_a_header_is_refused() {
+        let now = Clock::following_tokio().now().moment;
+        for bad in ["", "a b", "a\n", "a\r", "a\0b", "tok\u{e9}n", "a\tb", "\u{1f511}"] {
+            assert!(AccessToken::new(bad.into(), now, None).is_err(), "{bad:?} was accepted");
+        }
+        assert!(AccessToken::new("eyJhbGciOi.J9-_~+/=".into(), now, None).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_debug_form_of_a_token_set_holds_no_secret() {
+        let now = Clock::following_tokio().now().moment;
+        let access = AccessToken::new("CANARY-AT".into(), now, None).unwrap();
+        let refresh = Some(RefreshToken { secret: "CANARY-RT".into(), origin: "https://i".to_owned() });
+        let tokens = TokenSet { access, refresh, scope: Scope::parse("all") };
+        assert!(!format!("{tokens:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn a_scope_is_the_same_in_any_order() {
+        assert_eq!(Scope::parse("b  a"), ["a", "b"].into_iter().collect());
+        assert_eq!(Scope::parse("b a").to_string(), "a b");
+    }
+}

@@ -1,0 +1,87 @@
+//! How obtaining tokens can fail, sorted by what helps: waiting, signing in, or mending the settings.
+//!
+//! The list of what ends a login is closed. Unknown trouble is transient.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why no tokens were obtained, by remedy. The messages are for people: lower case, no secret, no control character.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Waiting helps: the network, the issuer or something between is in trouble.
+    #[error("{message}")]
+    Transient {
+        /// What happened.
+        message: Message,
+        /// How long the issuer asked us to wait (RFC 9110 §10.2.3).
+        retry_after: Option<Duration>,
+    },
+    /// Only a new login helps: a well-formed refusal of the grant itself, such as `invalid_grant`.
+    #[error("{message}")]
+    Refused {
+        /// What the issuer said.
+        message: Message,
+    },
+    /// Only mending the configuration, or the client's registration at the issuer, helps.
+    #[error("{message}")]
+    Misconfigured {
+        /// What is wrong.
+        message: Message,
+    },
+    /// There is nothing to obtain tokens with: a person must log in.
+    #[error("a person must log in")]
+    LoginRequired,
+}
+
+impl Failure {
+    /// Returns a failure that waiting helps against.
+    pub fn transient(message: impl Into<Message>) -> Self {
+        Self::Transient { message: message.into(), retry_after: None }
+    }
+
+    /// Returns a failure that only other settings help against.
+    pub fn misconfigured(message: impl Into<Message>) -> Self {
+        Self::Misconfigured { message: message.into() }
+    }
+}
+
+/// A sentence for a person that may quote a server: control, bidirectional and zero-width characters are gone, and it
+/// is never longer than [`Message::MAX_CHARS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message(String);
+
+impl Message {
+    /// Enough for an issuer's `error_description`, too little to flood a terminal.
+    pub const MAX_CHARS: usize = 300;
+}
+
+impl<T: AsRef<str>> From<T> for Message {
+    fn from(text: T) -> Self {
+        let printable = text.as_ref().chars().filter(|&c| !is_deceptive(c));
+        Self(printable.take(Self::MAX_CHARS).collect())
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Tells whether a character can steer a terminal or hide text from a reader.
+fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_cannot_steer_a_terminal() {
+        let hostile = "a\u{1b}[2Jb\r\nc\u{9b}d\u{202e}e\u{200b}f\0g\u{7f}";
+        assert_eq!(Message::from(hostile).to_string(), "a[2Jbcdefg");
+        assert_eq!(Message::from("x".repeat(10_000)).to_string().len(), Message::MAX_CHARS);
+    }
+}
