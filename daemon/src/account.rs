@@ -73,7 +73,9 @@ impl Account {
     /// Returns, in words, the settings that weaken this account's protection.
     pub fn warnings(&self) -> Vec<String> {
         match self.loopback {
-            LoopbackHttp::Allowed => vec!["plain http to loopback is allowed (tls.allow_http_loopback)".to_owned()],
+            LoopbackHttp::Allowed => {
+                vec!["plain http to loopback is allowed (tls.allow_http_loopback)".to_owned()]
+            }
             LoopbackHttp::Refused => Vec::new(),
         }
     }

@@ -77,7 +77,10 @@ pub struct Clock {
 enum Source {
     System,
     #[cfg(test)]
-    Tokio { origin: Now, started: tokio::time::Instant },
+    Tokio {
+        origin: Now,
+        started: tokio::time::Instant,
+    },
 }
 
 impl Clock {
@@ -159,7 +162,8 @@ mod tests {
     use super::*;
 
     fn at(boot: &str, since_boot_hours: i64, wall: &str) -> (Clock, Now) {
-        let now = Now { moment: Moment(SignedDuration::from_hours(since_boot_hours)), wall: wall.parse().unwrap() };
+        let now =
+            Now { moment: Moment(SignedDuration::from_hours(since_boot_hours)), wall: wall.parse().unwrap() };
         let started = tokio::time::Instant::now();
         (Clock { boot: BootId(boot.to_owned()), source: Source::Tokio { origin: now, started } }, now)
     }

@@ -8,6 +8,7 @@ pub mod state;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -44,6 +45,26 @@ impl AccessToken {
             return Err(InvalidToken);
         }
         Ok(Self { secret, issued_at, expires_at })
+    }
+
+    /// Returns its whole life, if the issuer stated one.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.expires_at.map(|at| at.since(self.issued_at))
+    }
+
+    /// Returns how long it lives on, if the issuer stated that.
+    pub fn remaining(&self, now: Moment) -> Option<Duration> {
+        self.expires_at.map(|at| at.since(now))
+    }
+
+    /// Tells whether it has not expired.
+    pub fn is_alive(&self, now: Moment) -> bool {
+        self.expires_at.is_none_or(|at| now < at)
+    }
+
+    /// Tells whether it is alive and stays so for a time.
+    pub fn lives_for(&self, time: Duration, now: Moment) -> bool {
+        self.is_alive(now) && self.remaining(now).is_none_or(|left| left >= time)
     }
 
     /// Returns the token. To be exposed only where bytes leave.
