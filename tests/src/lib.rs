@@ -1,1 +1,11 @@
-//! The harness of the user stories.
+//! The harness of the user stories: the real daemon, the real shim, a person, and an issuer that can be told to fail.
+//!
+//! Nothing in here touches the user's own files: every story has a home of its own, and the programs in it get an
+//! environment of their own.
+
+#![expect(clippy::unwrap_used, reason = "a test harness: where it fails, the test fails")]
+
+pub mod http;
+pub mod issuer;
+pub mod patience;
+pub mod person;

@@ -1,0 +1,194 @@
+//! A fake issuer: a real authorization server on loopback, strict by default, which can be told to fail.
+//!
+//! It runs on a thread of its own, so that blocking tests can use it. Its [`Ledger`] is the judge of every story: what
+//! a daemon says about itself is never proof.
+
+mod books;
+mod client_auth;
+mod connection;
+mod device;
+mod exchange;
+pub mod fault;
+mod form;
+pub mod ledger;
+mod metadata;
+pub mod reply;
+mod revocation;
+pub mod settings;
+mod token;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{any, get};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use books::Books;
+use exchange::AuthorizationServer;
+use fault::{Endpoint, Fault, Point};
+use ledger::Ledger;
+use reply::Reply;
+use settings::Settings;
+
+use crate::patience;
+
+/// A fake issuer. It is gone, with every connection, when this is dropped.
+#[derive(Debug)]
+pub struct FakeIssuer {
+    url: String,
+    server: Arc<AuthorizationServer>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FakeIssuer {
+    /// Starts an issuer on a free port.
+    pub fn start(settings: Settings) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        listener.set_nonblocking(true).expect("a listener can be made non-blocking");
+        let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
+        let server = Arc::new(AuthorizationServer::new(patience::now(), Books::new(url.clone(), settings)));
+        let (stop, stopped) = oneshot::channel();
+        let router = router(Arc::clone(&server));
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime can be built");
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("a listener can be taken over");
+                tokio::select! {
+                    ended = connection::serve(listener, router) => panic!("the fake issuer ended: {ended:?}"),
+                    _ = stopped => (),
+                }
+            });
+        });
+        Self { url, server, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Returns its issuer identifier.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns a copy of what has happened so far.
+    pub fn ledger(&self) -> Ledger {
+        self.server.decide(|books, _| books.ledger.clone())
+    }
+
+    /// Changes how it behaves from now on.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        self.server.decide(|books, _| change(&mut books.settings));
+    }
+
+    /// Tells whether a resource server that trusts this issuer would take an access token now.
+    pub fn honours(&self, access_token: &str) -> bool {
+        self.server.decide(|books, now| {
+            let mut known = books.ledger.access_tokens.iter();
+            known.any(|known| known.token == access_token && !known.revoked && now < known.expires)
+        })
+    }
+
+    /// Ends every login, as an administrator can.
+    pub fn end_all_logins(&self) {
+        self.server.decide(|books, _| {
+            for family in 0..books.ledger.families.len() {
+                books.ledger.end_family(family);
+            }
+        });
+    }
+
+    /// Answers the next polls for a device code with `slow_down`.
+    pub fn slow_down(&self, polls: usize) {
+        self.server.decide(|books, _| books.slow_downs = polls);
+    }
+
+    /// Lets something go wrong in the next exchanges at an endpoint.
+    pub fn break_next(&self, times: usize, endpoint: Endpoint, point: Point, fault: Fault) {
+        self.server.faults.plan_next(times, endpoint, point, fault);
+    }
+
+    /// Lets something go wrong in every exchange at an endpoint until [`Self::mend`].
+    pub fn break_every(&self, endpoint: Endpoint, point: Point, fault: Fault) {
+        self.server.faults.plan_standing(endpoint, point, fault);
+    }
+
+    /// Lets nothing go wrong any more.
+    pub fn mend(&self) {
+        self.server.faults.clear();
+    }
+
+    /// Holds every exchange at an endpoint when it comes to this point, until [`Self::release`].
+    pub fn hold(&self, endpoint: Endpoint, point: Point) {
+        self.server.faults.gate.close(endpoint, point);
+    }
+
+    /// Returns how many exchanges are being held.
+    pub fn held(&self) -> usize {
+        self.server.faults.gate.waiting()
+    }
+
+    /// Lets the held exchanges go on.
+    pub fn release(&self) {
+        self.server.faults.gate.open();
+    }
+}
+
+impl Drop for FakeIssuer {
+    fn drop(&mut self) {
+        // The thread waits for the end of this sender.
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread has been printed; another one inside a drop would abort the tests.
+            drop(thread.join());
+        }
+    }
+}
+
+/// The form endpoints take any method: what is wrong about a request belongs into the ledger.
+fn router(server: Arc<AuthorizationServer>) -> Router {
+    type Server = State<Arc<AuthorizationServer>>;
+    Router::new()
+        .route(
+            "/token",
+            any(async |State(server): Server, request: Request| {
+                server.take_form(Endpoint::Token, request, token::answer).await
+            }),
+        )
+        .route(
+            "/device_authorization",
+            any(async |State(server): Server, request: Request| {
+                server.take_form(Endpoint::DeviceAuthorization, request, device::authorize).await
+            }),
+        )
+        .route(
+            "/revoke",
+            any(async |State(server): Server, request: Request| {
+                server.take_form(Endpoint::Revocation, request, revocation::answer).await
+            }),
+        )
+        .route("/device", get(show_page).post(take_decision))
+        .route(metadata::OAUTH_PATH, get(give_metadata))
+        .route(metadata::OPENID_PATH, get(give_metadata))
+        .with_state(server)
+}
+
+async fn give_metadata(State(server): State<Arc<AuthorizationServer>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    server.give_document(&path, metadata::answer).await
+}
+
+async fn show_page(request: Request) -> Response {
+    exchange::respond(device::page(request.uri().query().unwrap_or_default()))
+}
+
+async fn take_decision(State(server): State<Arc<AuthorizationServer>>, request: Request) -> Response {
+    exchange::respond(match form::Form::read(request).await {
+        Ok(form) => server.decide(|books, now| device::decide(books, &form, now)),
+        Err(violation) => Reply::html(400, &violation),
+    })
+}

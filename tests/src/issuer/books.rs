@@ -1,0 +1,103 @@
+//! What a fake issuer knows: its settings, the device codes that are out, and its ledger.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::client_auth::{Refusal, authenticate};
+use super::device::DeviceCode;
+use super::form::Form;
+use super::ledger::{AccessToken, Ledger};
+use super::reply::Reply;
+use super::settings::{Client, ExpiresIn, Settings};
+
+/// What a fake issuer knows.
+#[derive(Debug)]
+pub(crate) struct Books {
+    /// Where it is reached.
+    pub(crate) url: String,
+    /// How it behaves.
+    pub(crate) settings: Settings,
+    /// What happened.
+    pub(crate) ledger: Ledger,
+    /// The device codes that are out.
+    pub(crate) device_codes: Vec<DeviceCode>,
+    /// How many of the next polls are told to slow down.
+    pub(crate) slow_downs: usize,
+    minted: u64,
+}
+
+impl Books {
+    pub(crate) fn new(url: String, settings: Settings) -> Self {
+        Self { url, settings, ledger: Ledger::default(), device_codes: Vec::new(), slow_downs: 0, minted: 0 }
+    }
+
+    /// Returns the client that sent a form, or the answer that turns it away.
+    pub(crate) fn client(&mut self, form: &Form) -> Result<Client, Reply> {
+        authenticate(&self.settings.clients, form).cloned().map_err(|refusal| {
+            if let Refusal::Violation(text) = &refusal {
+                self.ledger.violations.push(text.clone());
+            }
+            refusal.reply()
+        })
+    }
+
+    /// Returns the scope that a form asks for; all that there is if it asks for none.
+    pub(crate) fn scope(&self, form: &Form) -> Result<String, Reply> {
+        let known = &self.settings.scopes;
+        match form.get("scope") {
+            None => Ok(known.join(" ")),
+            Some(asked) if asked.split(' ').all(|one| known.iter().any(|scope| scope == one)) => {
+                Ok(asked.to_owned())
+            }
+            Some(_) => Err(Reply::error(400, "invalid_scope")),
+        }
+    }
+
+    /// Makes a secret that a leak scan finds: `CANARY-kind-n-` and 16 hexadecimal digits.
+    pub(crate) fn mint(&mut self, kind: &str) -> String {
+        self.minted += 1;
+        let hash = Sha256::digest(format!("{} {kind} {}", self.url, self.minted));
+        let digits: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("CANARY-{kind}-{}-{digits}", self.minted)
+    }
+
+    /// Gives an access token, and a refresh token with it if there is one.
+    pub(crate) fn grant(&mut self, given: &Given, now: Duration) -> Reply {
+        let token = self.mint("AT");
+        let lifetime = self.settings.access_lifetime;
+        self.ledger.access_tokens.push(AccessToken {
+            token: token.clone(),
+            issued: now,
+            expires: now + lifetime,
+            family: given.family,
+            revoked: false,
+        });
+        let mut body =
+            json!({ "access_token": token, "token_type": self.settings.token_type, "scope": given.scope });
+        if let Some(expires_in) = expires_in(self.settings.expires_in, lifetime) {
+            body["expires_in"] = expires_in;
+        }
+        if let Some(refresh_token) = &given.refresh_token {
+            body["refresh_token"] = refresh_token.as_str().into();
+        }
+        Reply::json(200, &body)
+    }
+}
+
+/// What a token answer gives beside the access token.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) scope: String,
+    pub(crate) family: Option<usize>,
+    pub(crate) refresh_token: Option<String>,
+}
+
+fn expires_in(told: ExpiresIn, lifetime: Duration) -> Option<Value> {
+    match told {
+        ExpiresIn::Absent => None,
+        ExpiresIn::Number => Some(lifetime.as_secs().into()),
+        ExpiresIn::Text => Some(lifetime.as_secs().to_string().into()),
+    }
+}

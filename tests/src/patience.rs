@@ -1,0 +1,54 @@
+//! Waiting: the only file of this package in which time is let pass, and the only one that reads a clock.
+//!
+//! A test never sleeps for as long as it believes something takes. It waits for the thing itself: [`eventually`] looks
+//! again and again, and a deadline turns "never" into a failure with a name.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a story waits for what should happen at once: far more than a loaded machine with two cores takes.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// The pause between two looks: short beside any process start, long enough not to starve what is waited for.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until `holds` is true.
+///
+/// # Panics
+/// Panics with `what` once `within` has passed.
+#[track_caller]
+pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    found(within, what, || holds().then_some(()));
+}
+
+/// Waits until `look` finds something, and returns it.
+///
+/// # Panics
+/// Panics with `what` once `within` has passed.
+#[track_caller]
+pub fn found<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = now();
+    loop {
+        if let Some(thing) = look() {
+            return thing;
+        }
+        assert!(start.elapsed() < within, "not within {within:?}: {what}");
+        pause();
+    }
+}
+
+/// Returns the current moment, for a ledger to count from.
+#[expect(clippy::disallowed_methods, reason = "the one reader of the clock in this package")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Lets a slow issuer take its time.
+pub(crate) async fn latency(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one pause of this package, between two looks")]
+fn pause() {
+    thread::sleep(PAUSE);
+}
