@@ -5,7 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test harness: where it fails, the test fails")]
 
+pub mod config;
+pub mod daemon;
+pub mod home;
 pub mod http;
 pub mod issuer;
 pub mod patience;
 pub mod person;
+pub mod process;
+pub mod programs;
+pub mod shim;

@@ -1,0 +1,108 @@
+//! A home directory of its own for one story, and programs that run in it with an environment of their own.
+//!
+//! Only `PATH` comes from outside: neither the user's configuration, nor their keyring, nor their running daemon can
+//! get into a story, and no story can get at them.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::programs;
+
+/// A home directory that ends with this value.
+#[derive(Debug)]
+pub struct Home {
+    directory: TempDir,
+    /// What programs get beside the base directories.
+    extra: Vec<(String, String)>,
+    runs: AtomicUsize,
+}
+
+impl Home {
+    /// Makes an empty home.
+    pub fn new() -> Self {
+        // A short name: the socket's path must fit into 107 bytes.
+        let directory = tempfile::Builder::new().prefix("kf-").tempdir().expect("a temporary directory");
+        let home = Self { directory, extra: Vec::new(), runs: AtomicUsize::new(0) };
+        for private in ["config", "state", "run", "runs", "config/keyfob"] {
+            fs::DirBuilder::new().mode(0o700).create(home.path(private)).expect("an empty home");
+        }
+        home.set("KEYFOB_LOG", "trace")
+    }
+
+    /// Adds a variable to the environment of every program that runs in this home from now on.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.extra.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Returns a path below this home.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.directory.path().join(below)
+    }
+
+    /// Returns the path of the configuration.
+    pub fn config(&self) -> PathBuf {
+        self.path("config/keyfob/config.toml")
+    }
+
+    /// Returns the path of the socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/keyfob/keyfob.sock")
+    }
+
+    /// Writes the configuration, which only its owner can change.
+    pub fn configure(&self, config: &str) {
+        self.write("config/keyfob/config.toml", config, 0o600);
+    }
+
+    /// Writes a file below this home, and returns its path.
+    pub fn write(&self, below: &str, contents: &str, mode: u32) -> PathBuf {
+        let path = self.path(below);
+        fs::write(&path, contents).expect("a file below the home can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode can be set");
+        path
+    }
+
+    /// Returns a command whose environment is that of this home.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command
+            .env_clear()
+            .env("HOME", self.directory.path())
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            .current_dir(self.directory.path());
+        if let Some(path) = programs::search_path() {
+            command.env("PATH", path);
+        }
+        command.envs(self.extra.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts one of our own programs.
+    pub fn spawn(&self, program: &str, arguments: &[&str]) -> Process {
+        let mut command = self.command(programs::directory().join(program));
+        command.args(arguments);
+        self.spawn_command(command)
+    }
+
+    /// Starts a command; what it writes goes into files, so that it never waits for a reader.
+    pub fn spawn_command(&self, command: Command) -> Process {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        Process::start(command, self.path(&format!("runs/{run}.out")), self.path(&format!("runs/{run}.err")))
+    }
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self::new()
+    }
+}

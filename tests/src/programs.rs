@@ -1,0 +1,50 @@
+//! Where the programs under test are: built once for each run of the tests, or given.
+//!
+//! Cargo names a package's own programs to its tests, but not those of other packages. This file alone reads the
+//! environment of the tests.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Returns the directory with `keyfobd` and `keyfob`: `KEYFOB_BIN_DIR` if that is set, else the target directory, after
+/// building them.
+///
+/// # Panics
+/// Panics where they cannot be built.
+pub fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| variable("KEYFOB_BIN_DIR").map_or_else(build, PathBuf::from))
+}
+
+/// Returns the search path for programs that are not ours.
+pub(crate) fn search_path() -> Option<OsString> {
+    variable("PATH")
+}
+
+fn build() -> PathBuf {
+    let this = env::current_exe().expect("the path of the running program");
+    // target/PROFILE/deps/it-HASH for a test, target/PROFILE/demo for a program.
+    let beside = this.parent().expect("a program is in a directory");
+    let profile = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
+    let target = profile.parent().expect("a profile's directory is in the target directory");
+    let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "-p", "keyfob-daemon", "-p", "keyfob", "--bins"])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo runs");
+    assert!(status.success(), "{cargo:?}: {status}");
+    profile.to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one reader of the environment in this package")]
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}
