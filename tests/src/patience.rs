@@ -39,7 +39,7 @@ pub fn found<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T
 
 /// Returns the current moment, for a ledger to count from.
 #[expect(clippy::disallowed_methods, reason = "the one reader of the clock in this package")]
-pub(crate) fn now() -> Instant {
+pub fn now() -> Instant {
     Instant::now()
 }
 

@@ -55,12 +55,12 @@ impl Books {
         }
     }
 
-    /// Makes a secret that a leak scan finds: `CANARY-kind-n-` and 16 hexadecimal digits.
+    /// Makes a secret that a leak scan finds: the prefix, its kind, its number, and 16 hexadecimal digits.
     pub(crate) fn mint(&mut self, kind: &str) -> String {
         self.minted += 1;
         let hash = Sha256::digest(format!("{} {kind} {}", self.url, self.minted));
         let digits: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("CANARY-{kind}-{}-{digits}", self.minted)
+        format!("{}-{kind}-{}-{digits}", self.settings.secret_prefix, self.minted)
     }
 
     /// Gives an access token, and a refresh token with it if there is one.

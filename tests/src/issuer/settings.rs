@@ -27,6 +27,8 @@ pub struct Settings {
     pub discovery: Discovery,
     /// Whether the metadata names a revocation endpoint.
     pub offers_revocation: bool,
+    /// What every secret begins with: a leak scan looks for it.
+    pub secret_prefix: &'static str,
 }
 
 impl Default for Settings {
@@ -42,6 +44,7 @@ impl Default for Settings {
             scopes: ["all", "offline", "openid"].map(str::to_owned).to_vec(),
             discovery: Discovery::Both,
             offers_revocation: true,
+            secret_prefix: "CANARY",
         }
     }
 }
