@@ -8,3 +8,5 @@ pub mod oauth;
 pub mod grant;
 
 pub mod account;
+
+pub mod store;

@@ -1,0 +1,128 @@
+//! How the store can fail: at start, where the daemon does not start ([`OpenError`]), and in use ([`StoreError`]).
+//!
+//! Both are sorted by what helps. A locked store helps itself: the next call tries again.
+
+use std::path::PathBuf;
+
+use crate::store::choice::KeyPlace;
+use crate::store::directory::FileError;
+use crate::store::key::{KeyError, NoRandomness};
+
+/// Why there is no store, so that the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another daemon has the state directory.
+    #[error(
+        "another keyfobd{} uses {}: stop it with 'keyfob stop'",
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        directory.display()
+    )]
+    InUse {
+        /// Which process, if it says so.
+        pid: Option<u32>,
+        /// The state directory.
+        directory: PathBuf,
+    },
+    /// What is configured is not what was chosen.
+    #[error(
+        "[store] key does not say \"{}\", but the key to the tokens in {} is in {recorded}: \
+         set key = \"{}\" (or \"auto\"), or remove that directory and log in again",
+        recorded.setting(), sealed.display(), recorded.setting()
+    )]
+    OtherChoice {
+        /// What was chosen.
+        recorded: KeyPlace,
+        /// Where the sealed files are.
+        sealed: PathBuf,
+    },
+    /// The record of the choice is missing or damaged, but tokens are sealed.
+    #[error(
+        "{} is missing or damaged, so the key to the tokens in {} cannot be found: put it back, \
+         or remove that directory and log in again",
+        record.display(), sealed.display()
+    )]
+    ChoiceLost {
+        /// The record.
+        record: PathBuf,
+        /// Where the sealed files are.
+        sealed: PathBuf,
+    },
+    /// The key is not the one that tokens are sealed with, or is gone.
+    #[error(
+        "{place} does not have the key to the tokens in {}: put the key back, or remove that directory and log in again",
+        sealed.display()
+    )]
+    WrongKey {
+        /// Where the sealed files are.
+        sealed: PathBuf,
+        /// Where the key should be.
+        place: KeyPlace,
+    },
+    /// Its place does not give the key.
+    #[error("cannot read the store's key from {place}")]
+    Key {
+        /// The place.
+        place: KeyPlace,
+        /// Why.
+        source: KeyError,
+    },
+    /// A later version wrote the store.
+    #[error("{} was written by a later version of keyfob: install that version", path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file or directory cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There are no random numbers to make a key of.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// Why a record could not be read or written, by remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The key cannot be read yet. The next call tries again.
+    #[error("the store is locked: {hint}")]
+    Locked {
+        /// What to do.
+        hint: String,
+    },
+    /// The key is not the one that was sealed with, or is gone.
+    #[error(
+        "{} was sealed with a key that {place} does not have: put the key back, or log out with 'keyfob logout' and \
+         log in again",
+        sealed.display()
+    )]
+    WrongKey {
+        /// The sealed file, or the directory of them.
+        sealed: PathBuf,
+        /// Where the key should be.
+        place: KeyPlace,
+    },
+    /// A later version wrote the file.
+    #[error("{} was written by a later version of keyfob: install that version", path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was damaged. It does not stand in the way any more.
+    #[error("the tokens on disk were damaged: log in again (what is left of them is in {})", aside.display())]
+    Corrupt {
+        /// Where it is now.
+        aside: PathBuf,
+    },
+    /// The record has more bytes than a sealed file may have.
+    #[error("tokens of {bytes} bytes are too large to be stored")]
+    TooLarge {
+        /// Their size when sealed.
+        bytes: usize,
+    },
+    /// A file or directory cannot be used: its mode, the disk's space, the mount.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There are no random numbers to seal with.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}

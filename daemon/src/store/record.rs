@@ -1,0 +1,120 @@
+//! What rests for one account, and its form inside a sealed file: JSON.
+//!
+//! A moment means nothing in another boot, so each goes to disk as a stamp. Members that a reader does not know are
+//! ignored, so that a later version can add some. The thing to get wrong: a buffer that grows leaves a copy of the
+//! tokens in memory that nobody wipes.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::account::Fingerprint;
+use crate::clock::{Clock, Stamp};
+use crate::token::{AccessToken, RefreshToken, Scope, TokenSet};
+
+/// What rests for one account.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Which version of the account's record it is.
+    pub generation: u64,
+    /// What the tokens are bound to.
+    pub fingerprint: Fingerprint,
+    /// The tokens.
+    pub tokens: TokenSet,
+}
+
+/// What was sealed is no record: our own mistake, or a change of the format that forgot its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotARecord;
+
+#[derive(Serialize, Deserialize)]
+struct AtRest<'a> {
+    fingerprint: Fingerprint,
+    #[serde(borrow)]
+    access_token: AccessAtRest<'a>,
+    #[serde(borrow)]
+    refresh_token: Option<RefreshAtRest<'a>>,
+    scope: String,
+}
+
+// What is borrowed is read in place, in a buffer that gets wiped.
+#[derive(Serialize, Deserialize)]
+struct AccessAtRest<'a> {
+    #[serde(borrow)]
+    secret: Cow<'a, str>,
+    issued_at: Stamp,
+    expires_at: Option<Stamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RefreshAtRest<'a> {
+    #[serde(borrow)]
+    secret: Cow<'a, str>,
+    origin: String,
+}
+
+impl Record {
+    /// Returns the record's form in a sealed file, which leaves out the generation: that is in the header.
+    pub(crate) fn to_json(&self, clock: &Clock) -> Zeroizing<Vec<u8>> {
+        let TokenSet { access, refresh, scope } = &self.tokens;
+        let at_rest = AtRest {
+            fingerprint: self.fingerprint.clone(),
+            access_token: AccessAtRest {
+                secret: access.secret().expose_secret().into(),
+                issued_at: clock.stamp(access.issued_at),
+                expires_at: access.expires_at.map(|moment| clock.stamp(moment)),
+            },
+            refresh_token: refresh.as_ref().map(|refresh| RefreshAtRest {
+                secret: refresh.secret.expose_secret().into(),
+                origin: refresh.origin.clone(),
+            }),
+            scope: scope.to_string(),
+        };
+        let mut json = Wiped(Zeroizing::new(Vec::with_capacity(FIRST_CAPACITY)));
+        serde_json::to_writer(&mut json, &at_rest)
+            .expect("strings and numbers are JSON, and memory takes all bytes");
+        json.0
+    }
+
+    /// Reads a record.
+    pub(crate) fn from_json(generation: u64, json: &[u8], clock: &Clock) -> Result<Self, NotARecord> {
+        let at_rest: AtRest<'_> = serde_json::from_slice(json).map_err(|_| NotARecord)?;
+        let access = at_rest.access_token;
+        let issued_at = clock.moment(&access.issued_at);
+        let expires_at = access.expires_at.map(|stamp| clock.moment(&stamp));
+        let access = AccessToken::new(access.secret.into_owned().into(), issued_at, expires_at)
+            .map_err(|_| NotARecord)?;
+        let refresh = at_rest.refresh_token.map(|refresh| RefreshToken {
+            secret: refresh.secret.into_owned().into(),
+            origin: refresh.origin,
+        });
+        let tokens = TokenSet { access, refresh, scope: Scope::parse(&at_rest.scope) };
+        Ok(Self { generation, fingerprint: at_rest.fingerprint, tokens })
+    }
+}
+
+/// Room for the tokens of most issuers.
+const FIRST_CAPACITY: usize = 16 * 1024;
+
+/// A buffer that grows by moving to a larger one, and wipes the one it leaves.
+struct Wiped(Zeroizing<Vec<u8>>);
+
+impl Write for Wiped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed * 2));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! The format of a sealed file: a header that anyone can read, then what only the key opens.
+//!
+//! ```text
+//! magic        8   "keyfob" 0x00 0x0a
+//! format       2   big endian, 1
+//! key id       8   which key it is sealed with
+//! generation   8   big endian
+//! nonce       24   random
+//! ciphertext   n   XChaCha20-Poly1305
+//! tag         16
+//! ```
+//!
+//! The whole header and the account's name are authenticated, so no file passes for another account's or for another
+//! generation. The thing to get wrong: a file that does not open may be sealed with another key, or come from a newer
+//! version. It is [`Refusal::Corrupt`] only when it is neither.
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use keyfob_protocol::account::AccountName;
+use zeroize::Zeroizing;
+
+use crate::store::key::{Key, KeyId, NoRandomness};
+
+const MAGIC: [u8; 8] = *b"keyfob\0\n";
+
+/// The one format so far.
+const FORMAT: u16 = 1;
+
+const NONCE_LENGTH: usize = 24;
+
+const HEADER_LENGTH: usize = MAGIC.len() + 2 + KeyId::LENGTH + 8 + NONCE_LENGTH;
+
+/// What a sealed file holds.
+pub(crate) struct Opened {
+    /// Which version of the account's record it is: it grows with every save.
+    pub(crate) generation: u64,
+    /// The record.
+    pub(crate) plaintext: Zeroizing<Vec<u8>>,
+}
+
+/// Why a file does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A later version wrote it.
+    NewerFormat,
+    /// It is sealed with another key.
+    WrongKey,
+    /// It is not what anybody sealed for this account.
+    Corrupt,
+}
+
+/// Seals a record for an account.
+///
+/// # Errors
+/// Fails where the system has no random numbers.
+pub(crate) fn seal(
+    key: &Key,
+    account: &AccountName,
+    generation: u64,
+    mut plaintext: Zeroizing<Vec<u8>>,
+) -> Result<Vec<u8>, NoRandomness> {
+    let mut nonce = [0; NONCE_LENGTH];
+    getrandom::fill(&mut nonce)?;
+    let mut sealed = Vec::with_capacity(HEADER_LENGTH + plaintext.len() + 16);
+    sealed.extend_from_slice(&MAGIC);
+    sealed.extend_from_slice(&FORMAT.to_be_bytes());
+    sealed.extend_from_slice(&key.id().0);
+    sealed.extend_from_slice(&generation.to_be_bytes());
+    sealed.extend_from_slice(&nonce);
+    let tag = cipher(key)
+        .encrypt_inout_detached(
+            &nonce.into(),
+            &authenticated(&sealed, account),
+            plaintext.as_mut_slice().into(),
+        )
+        .expect("a record is far below the cipher's limit of 256 GiB");
+    sealed.extend_from_slice(&plaintext);
+    sealed.extend_from_slice(&tag);
+    Ok(sealed)
+}
+
+/// Opens a file that was sealed for an account.
+pub(crate) fn open(key: &Key, account: &AccountName, sealed: &[u8]) -> Result<Opened, Refusal> {
+    let (header, body) = sealed.split_at_checked(HEADER_LENGTH).ok_or(Refusal::Corrupt)?;
+    let (magic, rest) = take::<{ MAGIC.len() }>(header);
+    let (format, rest) = take::<2>(rest);
+    let (key_id, rest) = take::<{ KeyId::LENGTH }>(rest);
+    let (generation, rest) = take::<8>(rest);
+    let (nonce, _) = take::<NONCE_LENGTH>(rest);
+    let format = u16::from_be_bytes(format);
+    if magic != MAGIC || format < FORMAT {
+        return Err(Refusal::Corrupt);
+    }
+    if format > FORMAT {
+        return Err(Refusal::NewerFormat);
+    }
+    if KeyId(key_id) != key.id() {
+        return Err(Refusal::WrongKey);
+    }
+    let mut plaintext = Zeroizing::new(body.to_vec());
+    let nonce: XNonce = nonce.into();
+    cipher(key)
+        .decrypt_in_place(&nonce, &authenticated(header, account), &mut *plaintext)
+        .map_err(|_| Refusal::Corrupt)?;
+    Ok(Opened { generation: u64::from_be_bytes(generation), plaintext })
+}
+
+fn cipher(key: &Key) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new(key.bytes().into())
+}
+
+/// Returns what the tag vouches for beside the ciphertext. The header has a fixed length and the name ends it all, so
+/// no two of these run together into the same bytes; the length is there all the same, for whoever adds a part.
+fn authenticated(header: &[u8], account: &AccountName) -> Vec<u8> {
+    let name = account.as_str().as_bytes();
+    let length = u16::try_from(name.len()).expect("a name has 64 bytes at the most");
+    [header, &length.to_be_bytes(), name].concat()
+}
+
+fn take<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+    let (first, rest) = bytes.split_first_chunk().expect("the header has its full length");
+    (*first, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECRET: &[u8] = b"a record with a CANARY in it";
+
+    #[test]
+    fn what_was_sealed_opens() {
+        let opened = open(&key(1), &name("prod"), &sealed()).unwrap();
+        assert_eq!(opened.generation, 7);
+        assert_eq!(opened.plaintext.as_slice(), SECRET);
+    }
+
+    #[test]
+    fn no_changed_bit_is_accepted() {
+        let sealed = sealed();
+        for index in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut changed = sealed.clone();
+                changed[index] ^= 1 << bit;
+                assert!(open(&key(1), &name("prod"), &changed).is_err(), "bit {bit} of byte {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_length_is_accepted() {
+        let sealed = sealed();
+        for length in 0..sealed.len() {
+            assert_eq!(refusal(&key(1), "prod", &sealed[..length]), Refusal::Corrupt, "{length} bytes");
+        }
+        let longer = [&sealed[..], &[0]].concat();
+        assert_eq!(refusal(&key(1), "prod", &longer), Refusal::Corrupt);
+    }
+
+    #[test]
+    fn a_record_of_another_account_or_of_another_generation_is_refused() {
+        assert_eq!(refusal(&key(1), "corp", &sealed()), Refusal::Corrupt);
+        let at = MAGIC.len() + 2 + KeyId::LENGTH;
+        for generation in [0_u64, 6, 8, u64::MAX] {
+            let mut changed = sealed();
+            changed[at..at + 8].copy_from_slice(&generation.to_be_bytes());
+            assert_eq!(refusal(&key(1), "prod", &changed), Refusal::Corrupt, "generation {generation}");
+        }
+    }
+
+    #[test]
+    fn another_key_and_a_later_format_are_told_from_damage() {
+        assert_eq!(refusal(&key(2), "prod", &sealed()), Refusal::WrongKey);
+        let mut later = sealed();
+        later[MAGIC.len() + 1] = 2;
+        assert_eq!(refusal(&key(1), "prod", &later), Refusal::NewerFormat);
+        assert_eq!(refusal(&key(2), "prod", &later), Refusal::NewerFormat);
+    }
+
+    #[test]
+    fn a_sealed_file_shows_nothing_and_is_never_the_same_twice() {
+        let (first, second) = (sealed(), sealed());
+        assert!(!first.windows(6).any(|window| window == b"CANARY"));
+        assert_ne!(first[HEADER_LENGTH..], second[HEADER_LENGTH..]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_we_did_not_seal_opens(
+            header in 0..=HEADER_LENGTH,
+            tail in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let bytes = [&sealed()[..header], &tail].concat();
+            prop_assert!(open(&key(1), &name("prod"), &bytes).is_err());
+        }
+    }
+
+    fn sealed() -> Vec<u8> {
+        seal(&key(1), &name("prod"), 7, Zeroizing::new(SECRET.to_vec())).unwrap()
+    }
+
+    fn refusal(key: &Key, account: &str, sealed: &[u8]) -> Refusal {
+        match open(key, &name(account), sealed) {
+            Err(refusal) => refusal,
+            Ok(_) => panic!("it opened"),
+        }
+    }
+
+    fn key(seed: u8) -> Key {
+        Key::parse(&[seed; Key::LENGTH]).unwrap()
+    }
+
+    fn name(text: &str) -> AccountName {
+        text.parse().unwrap()
+    }
+}
