@@ -3,6 +3,13 @@
 //! A [`TokenSource`] has no state that matters: what is held, when it is renewed and who waits belongs to the owner
 //! task of the account. `renew` cannot ask a person; only `begin_login` can.
 
+pub(crate) mod client_credentials;
+pub(crate) mod device_code;
+pub(crate) mod issuer;
+pub mod program;
+
+mod client_secret;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -69,6 +76,6 @@ pub enum Prompt {
 pub enum Revoked {
     /// It took the tokens back.
     Yes,
-    /// It has no revocation endpoint.
+    /// It cannot: it has no revocation endpoint, or none for tokens of this type.
     Unsupported,
 }

@@ -90,6 +90,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Where the authorization server is.
+#[expect(clippy::large_enum_variant, reason = "there is one per account")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
     /// At the endpoints of this issuer's metadata (RFC 8414, OpenID Connect Discovery).
