@@ -1,7 +1,25 @@
-//! The OAuth2 wire protocol: one request in, one typed answer out. It has no state and no policy; `now` is an argument.
+//! The OAuth2 wire protocol: one request in, one typed answer out. It has no policy but `error`'s, no state but
+//! `discovery`'s, and `now` is an argument.
 //!
 //! What an account's settings say about the other side is here as well: where the authorization server is
 //! ([`Server`]) and who we are to it ([`Client`]).
+
+pub(crate) mod answer;
+pub(crate) mod client_auth;
+pub(crate) mod device;
+pub(crate) mod discovery;
+pub(crate) mod error;
+pub mod http;
+pub(crate) mod request;
+pub(crate) mod revocation;
+pub(crate) mod token_endpoint;
+
+mod form;
+mod json;
+mod jwt;
+mod metadata;
+#[cfg(test)]
+pub(crate) mod scripted_server;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -66,6 +84,11 @@ impl EndpointUrl {
     /// Returns the URL.
     pub fn url(&self) -> &Url {
         &self.0
+    }
+
+    /// Returns the host, with the port where it is an unusual one: how messages name the other side.
+    pub fn host(&self) -> String {
+        self.0.authority().to_owned()
     }
 
     /// Returns scheme, host and port (RFC 6454 §6.2): what a refresh token is bound to.

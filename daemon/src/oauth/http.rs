@@ -1,0 +1,342 @@
+//! The one HTTP client.
+//!
+//! One call is one attempt: it follows no redirect, retries nothing, keeps no connection, heeds no proxy variable and
+//! decodes no compression, so that a token goes to the one origin it is meant for, at most once. The thing to get
+//! wrong: a retry by the client itself would present a refresh token twice, and an issuer may take that for a theft.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, redirect, retry};
+use rustls::crypto::{CryptoProvider, ring};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::oauth::EndpointUrl;
+use crate::oauth::answer::Answer;
+use crate::oauth::error::{Kind, Sent};
+use crate::oauth::form::Form;
+
+/// Name resolution, TCP and TLS together: a host that takes longer is down or filtered.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A whole attempt. Issuers behind a cold start need up to ten seconds; a shutdown waits for no more than this.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// The longest gap within a body. An issuer that has begun to answer has its answer ready.
+const BODY_IDLE: Duration = Duration::from_secs(5);
+
+/// Tokens reach tens of kilobytes; metadata with inlined keys some hundred.
+const LARGEST_SUCCESS: usize = 1024 * 1024;
+
+/// An error needs a few lines; a proxy's page has pictures in it.
+const LARGEST_ERROR: usize = 256 * 1024;
+
+/// Most answers fit, so that no copy of a token is left behind by a growing buffer.
+const USUAL_BODY: usize = 16 * 1024;
+
+/// The client. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Http(Client);
+
+/// There is no way to speak TLS on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up TLS: {0}")]
+pub struct TlsUnavailable(String);
+
+impl Http {
+    /// Sets the client up: TLS with ring, and the certificate authorities that the system trusts at this time.
+    ///
+    /// # Errors
+    /// Where the system has no certificate authorities.
+    pub fn new() -> Result<Self, TlsUnavailable> {
+        // The process has one provider; whoever sets it first, it is this one.
+        if CryptoProvider::get_default().is_none() && ring::default_provider().install_default().is_err() {
+            tracing::debug!("another thread has set the TLS provider up");
+        }
+        Client::builder()
+            .user_agent(concat!("keyfob/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .referer(false)
+            .pool_max_idle_per_host(0)
+            .connect_timeout(CONNECT)
+            .timeout(ATTEMPT)
+            .build()
+            .map(Self)
+            .map_err(|error| TlsUnavailable(root_cause(&error)))
+    }
+
+    /// Asks for a document.
+    pub(crate) async fn get(&self, endpoint: &EndpointUrl, wall: Timestamp) -> Result<Answer, Kind> {
+        attempt(self.0.get(endpoint.url().clone()), wall).await
+    }
+
+    /// Sends a form.
+    pub(crate) async fn post(
+        &self,
+        endpoint: &EndpointUrl,
+        form: &Form,
+        authorization: Option<&SecretString>,
+        wall: Timestamp,
+    ) -> Result<Answer, Kind> {
+        let mut request = self
+            .0
+            .post(endpoint.url().clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.encode());
+        if let Some(authorization) = authorization {
+            let mut value = HeaderValue::from_str(authorization.expose_secret()).map_err(|_| {
+                Kind::Transport { sent: Sent::No, cause: "the credentials fit no header".to_owned() }
+            })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        attempt(request, wall).await
+    }
+}
+
+async fn attempt(request: RequestBuilder, wall: Timestamp) -> Result<Answer, Kind> {
+    let mut response =
+        request.header(ACCEPT, "application/json").send().await.map_err(|error| transport(&error))?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = if status.is_success() {
+        read(&mut response, LARGEST_SUCCESS).await?
+    } else {
+        // What an error status means does not hang on its body.
+        read(&mut response, LARGEST_ERROR).await.unwrap_or_default()
+    };
+    Ok(Answer::new(status, &headers, body, wall))
+}
+
+async fn read(response: &mut Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, Kind> {
+    let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
+    loop {
+        let chunk = timeout(BODY_IDLE, response.chunk())
+            .await
+            .map_err(|_| Kind::Transport {
+                sent: Sent::Maybe,
+                cause: format!("it stalled for {BODY_IDLE:?}"),
+            })?
+            .map_err(|error| transport(&error))?;
+        let Some(chunk) = chunk else { return Ok(body) };
+        if body.len() + chunk.len() > limit {
+            return Err(Kind::Malformed { reason: format!("it is larger than {} KiB", limit / 1024) });
+        }
+        append(&mut body, &chunk);
+    }
+}
+
+/// Appends without leaving an unwiped copy behind.
+fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    let length = body.len() + chunk.len();
+    if length > body.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(length * 2));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(chunk);
+}
+
+fn transport(error: &reqwest::Error) -> Kind {
+    // The connector does TLS as well: before it is done, no byte of a request has left.
+    let sent = if error.is_connect() || error.is_builder() { Sent::No } else { Sent::Maybe };
+    let cause = match (error.is_timeout(), sent) {
+        (true, Sent::No) => format!("no connection within {CONNECT:?}"),
+        (true, Sent::Maybe) => format!("not within {ATTEMPT:?}"),
+        (false, Sent::No | Sent::Maybe) => root_cause(error),
+    };
+    Kind::Transport { sent, cause }
+}
+
+/// Returns the innermost cause: the outer ones only say that there is one, and name the whole URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let Some(mut cause) = error.source() else { return "the request could not be built".to_owned() };
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::oauth::LoopbackHttp;
+    use crate::oauth::scripted_server::{ScriptedServer, answer};
+
+    async fn post(endpoint: &EndpointUrl) -> Result<Answer, Kind> {
+        let form = Form::default().with("grant_type", "client_credentials");
+        Http::new().unwrap().post(endpoint, &form, None, Clock::system().now().wall).await
+    }
+
+    async fn posted(script: Vec<u8>) -> (Result<Answer, Kind>, ScriptedServer) {
+        let server = ScriptedServer::answering([script]).await;
+        (post(&server.endpoint("/token")).await, server)
+    }
+
+    #[tokio::test]
+    async fn a_form_is_posted_as_it_is_6749_1() {
+        let server = ScriptedServer::answering([answer(200, "", "{}")]).await;
+        let (http, wall) = (Http::new().unwrap(), Clock::system().now().wall);
+        let form =
+            Form::default().with("grant_type", "refresh_token").with_secret("refresh_token", &"R+".into());
+        let header = Some("Basic abc".into());
+        http.post(&server.endpoint("/token?tenant=1"), &form, header.as_ref(), wall).await.unwrap();
+        let [request] = server.requests().try_into().unwrap();
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "grant_type=refresh_token&refresh_token=R%2B");
+        let head = head.to_ascii_lowercase();
+        for line in [
+            "post /token?tenant=1 http/1.1",
+            "content-type: application/x-www-form-urlencoded",
+            "accept: application/json",
+            "authorization: basic abc",
+            concat!("user-agent: keyfob/", env!("CARGO_PKG_VERSION")),
+        ] {
+            assert!(head.lines().any(|found| found == line), "{line} is missing in {head}");
+        }
+        assert!(!head.contains("accept-encoding"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn each_attempt_has_a_connection_of_its_own() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                // Answers for as long as the client asks.
+                tokio::spawn(async move {
+                    while let Ok(1..) = stream.read(&mut [0; 4096]).await {
+                        stream.write_all(&answer(200, "", "{}")).await.unwrap();
+                    }
+                });
+            }
+        });
+        let endpoint = EndpointUrl::parse(&url, LoopbackHttp::Allowed).unwrap();
+        let (http, wall) = (Http::new().unwrap(), Clock::system().now().wall);
+        for _ in 0..3 {
+            http.get(&endpoint, wall).await.unwrap();
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 3);
+    }
+
+    /// Returns what becomes of a request to a server that begins its answer so, and then adds a byte every four seconds
+    /// or nothing; with the runtime's clock at rest once there is nothing else to wait for.
+    async fn answered_slowly(begin: &'static str, drip: Option<u8>) -> Kind {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            stream.write_all(begin.as_bytes()).await.unwrap();
+            tokio::time::pause();
+            while let Some(byte) = drip {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                if stream.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        });
+        post(&EndpointUrl::parse(&url, LoopbackHttp::Allowed).unwrap()).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_end_in_time_is_given_up() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{";
+        for (begin, drip, expected) in [
+            ("", None, "not within 15s"),
+            ("HTTP/1.1 200 OK\r\nX: ", Some(b'x'), "not within 15s"),
+            (head, Some(b' '), "not within 15s"),
+            (head, None, "it stalled for 5s"),
+        ] {
+            let kind = answered_slowly(begin, drip).await;
+            assert_eq!(kind, Kind::Transport { sent: Sent::Maybe, cause: expected.to_owned() });
+            tokio::time::resume();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_never_followed_9700_7() {
+        let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = format!("http://{}", trap.local_addr().unwrap());
+        for status in [301, 302, 303, 307, 308] {
+            let (answered, server) =
+                posted(answer(status, &format!("Location: {target}/token\r\n"), "")).await;
+            let kind = answered.unwrap().failure();
+            assert!(matches!(&kind, Kind::Redirect { target: found, .. } if *found == target), "{kind}");
+            assert_eq!(server.requests().len(), 1);
+        }
+        // A connection would wait in the listener's queue by now.
+        let connection = timeout(Duration::from_millis(50), trap.accept()).await;
+        assert!(connection.is_err(), "the trap was reached");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        let body = "x".repeat(LARGEST_SUCCESS);
+        assert!(posted(answer(200, "", &body)).await.0.is_ok());
+        for larger in [body.len() + 1, 2 * 1024 * 1024] {
+            let kind = posted(answer(200, "", &"x".repeat(larger))).await.0.unwrap_err();
+            assert_eq!(kind, Kind::Malformed { reason: "it is larger than 1024 KiB".to_owned() });
+        }
+        let endless = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(4 * 1024 * 1024));
+        assert!(matches!(posted(endless.into_bytes()).await.0, Err(Kind::Malformed { .. })));
+    }
+
+    #[tokio::test]
+    async fn an_error_with_a_body_that_is_too_large_is_still_that_error() {
+        let headers = "Retry-After: 30\r\n";
+        let answered = posted(answer(503, headers, &"x".repeat(LARGEST_ERROR + 1))).await.0.unwrap();
+        let expected = Some(Duration::from_secs(30));
+        assert_eq!(answered.failure(), Kind::Status { status: answered.status, retry_after: expected });
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_may_have_been_a_success() {
+        let whole = answer(200, "", r#"{"access_token":"a","token_type":"bearer"}"#);
+        for length in [0, 1, 12, 17, 40, whole.len() - 10, whole.len() - 1] {
+            let kind = posted(whole[..length].to_vec()).await.0.unwrap_err();
+            assert!(matches!(kind, Kind::Transport { sent: Sent::Maybe, .. }), "{length}: {kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn compression_is_not_decoded() {
+        let (answered, _server) = posted(answer(200, "Content-Encoding: gzip\r\n", "{}")).await;
+        assert_eq!(answered.unwrap().status, 200);
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_nothing_was_sent() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let no_tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let no_tls_address = no_tls.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = no_tls.accept().await.unwrap();
+            stream.write_all(&answer(400, "", "this is no TLS")).await.unwrap();
+        });
+        for address in [format!("http://{closed}/"), format!("https://{no_tls_address}/")] {
+            let endpoint = EndpointUrl::parse(&address, LoopbackHttp::Allowed).unwrap();
+            let kind = post(&endpoint).await.unwrap_err();
+            let Kind::Transport { sent, cause } = kind else { panic!("{address}: {kind}") };
+            assert_eq!(sent, Sent::No, "{address}: {cause}");
+            assert!(!cause.contains(&address), "{cause}");
+        }
+    }
+}

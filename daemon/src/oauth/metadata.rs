@@ -1,0 +1,287 @@
+//! An issuer's metadata (RFC 8414, OpenID Connect Discovery 1.0): where its endpoints are.
+//!
+//! The thing to get wrong: only "there is no such document" leads on to the next address. If trouble did, whoever can
+//! make one address fail could choose the other.
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use serde::Deserialize;
+use url::Url;
+
+use crate::oauth::error::{self, Kind, Presented};
+use crate::oauth::http::Http;
+use crate::oauth::json::{self, Member};
+use crate::oauth::{EndpointUrl, Endpoints, InvalidEndpoint, LoopbackHttp};
+use crate::token::failure::Failure;
+
+/// Why an issuer's endpoints are unknown.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No answer, or an unusable one.
+    #[error(transparent)]
+    Request(#[from] error::Error),
+    /// The configured issuer cannot be one.
+    #[error("issuer cannot be used: {0}")]
+    Issuer(InvalidEndpoint),
+    /// No metadata at either address.
+    #[error("{0} publishes no metadata: check issuer, or configure token_endpoint instead")]
+    Missing(String),
+    /// They are another issuer's.
+    #[error(
+        "the metadata of {configured} is for the issuer {found:?}: configure exactly that, if you trust it"
+    )]
+    OtherIssuer {
+        /// What the account has.
+        configured: String,
+        /// What the document has.
+        found: String,
+    },
+    /// They lack what every grant needs.
+    #[error("the metadata of {0} has no token_endpoint")]
+    NoTokenEndpoint(String),
+    /// They have an endpoint that nothing may be sent to.
+    #[error("the metadata of {issuer} has an unusable {member}: {reason}")]
+    Endpoint {
+        /// Whose.
+        issuer: String,
+        /// Which.
+        member: &'static str,
+        /// Why.
+        reason: Box<InvalidEndpoint>,
+    },
+}
+
+impl Error {
+    /// Decides what the account should do about it.
+    pub(crate) fn classify(&self) -> Failure {
+        match self {
+            Self::Request(error) => error.classify(Presented::ClientAlone),
+            Self::Issuer(_)
+            | Self::Missing(_)
+            | Self::OtherIssuer { .. }
+            | Self::NoTokenEndpoint(_)
+            | Self::Endpoint { .. } => Failure::misconfigured(self.to_string()),
+        }
+    }
+}
+
+/// RFC 8414 §2. `signed_metadata` is not supported, and so is passed over (§2.1).
+#[derive(Deserialize)]
+struct MetadataMembers<'a> {
+    #[serde(borrow)]
+    issuer: Member<'a>,
+    #[serde(borrow)]
+    token_endpoint: Member<'a>,
+    #[serde(borrow)]
+    device_authorization_endpoint: Member<'a>,
+    #[serde(borrow)]
+    revocation_endpoint: Member<'a>,
+}
+
+/// Fetches an issuer's metadata.
+pub(crate) async fn fetch(
+    http: &Http,
+    issuer: &str,
+    loopback: LoopbackHttp,
+    wall: Timestamp,
+) -> Result<Endpoints, Error> {
+    for address in addresses(issuer, loopback).map_err(Error::Issuer)? {
+        let answer = http.get(&address, wall).await.map_err(|kind| trouble(&address, kind))?;
+        if !matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+            let members: MetadataMembers<'_> = answer.members().map_err(|kind| trouble(&address, kind))?;
+            let nameless = || trouble(&address, answer.unusable("it has no issuer"));
+            let found = json::text(members.issuer).ok_or_else(nameless)?;
+            return endpoints(&members, found, issuer, loopback);
+        }
+    }
+    Err(Error::Missing(issuer.to_owned()))
+}
+
+fn trouble(address: &EndpointUrl, kind: Kind) -> Error {
+    Error::Request(error::Error { host: address.host(), kind })
+}
+
+/// Returns where the metadata may be: RFC 8414 §3.1 inserts the well-known part before the issuer's path, OpenID
+/// Connect Discovery §4 appends it.
+fn addresses(issuer: &str, loopback: LoopbackHttp) -> Result<[EndpointUrl; 2], InvalidEndpoint> {
+    let base = EndpointUrl::parse(issuer, loopback)?.url().clone();
+    if base.query().is_some() {
+        return Err(InvalidEndpoint::HasPart { url: base, part: "query" });
+    }
+    let path = base.path().trim_end_matches('/');
+    let at = |path: String| {
+        let mut url: Url = base.clone();
+        url.set_path(&path);
+        EndpointUrl(url)
+    };
+    Ok([
+        at(format!("/.well-known/oauth-authorization-server{path}")),
+        at(format!("{path}/.well-known/openid-configuration")),
+    ])
+}
+
+fn endpoints(
+    members: &MetadataMembers<'_>,
+    found: String,
+    issuer: &str,
+    loopback: LoopbackHttp,
+) -> Result<Endpoints, Error> {
+    if found != issuer {
+        return Err(Error::OtherIssuer { configured: issuer.to_owned(), found });
+    }
+    let endpoint = |member: &'static str, value: Member<'_>| {
+        let parsed = json::text(value).map(|text| EndpointUrl::parse(&text, loopback)).transpose();
+        parsed.map_err(|reason| Error::Endpoint {
+            issuer: issuer.to_owned(),
+            member,
+            reason: Box::new(reason),
+        })
+    };
+    Ok(Endpoints {
+        token: endpoint("token_endpoint", members.token_endpoint)?
+            .ok_or_else(|| Error::NoTokenEndpoint(issuer.to_owned()))?,
+        device_authorization: endpoint(
+            "device_authorization_endpoint",
+            members.device_authorization_endpoint,
+        )?,
+        revocation: endpoint("revocation_endpoint", members.revocation_endpoint)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::oauth::scripted_server::{ScriptedServer, answer, json};
+
+    async fn fetched(issuer: &str) -> Result<Endpoints, Error> {
+        fetch(&Http::new().unwrap(), issuer, LoopbackHttp::Allowed, Clock::system().now().wall).await
+    }
+
+    fn document(issuer: &str, more: &str) -> Vec<u8> {
+        json(200, &format!(r#"{{"issuer":"{issuer}","x":1e400{more}}}"#))
+    }
+
+    fn read(body: &str, issuer: &str) -> Result<Endpoints, Error> {
+        let members: MetadataMembers<'_> = json::object(body.as_bytes()).unwrap();
+        endpoints(&members, json::text(members.issuer).unwrap(), issuer, LoopbackHttp::Allowed)
+    }
+
+    #[test]
+    fn the_well_known_part_is_inserted_first_and_appended_second_8414_2() {
+        for (issuer, inserted, appended) in [
+            (
+                "https://h",
+                "https://h/.well-known/oauth-authorization-server",
+                "https://h/.well-known/openid-configuration",
+            ),
+            (
+                "https://h/",
+                "https://h/.well-known/oauth-authorization-server",
+                "https://h/.well-known/openid-configuration",
+            ),
+            (
+                "https://h:8443/a/b",
+                "https://h:8443/.well-known/oauth-authorization-server/a/b",
+                "https://h:8443/a/b/.well-known/openid-configuration",
+            ),
+            (
+                "https://h/tenant/",
+                "https://h/.well-known/oauth-authorization-server/tenant",
+                "https://h/tenant/.well-known/openid-configuration",
+            ),
+        ] {
+            let found = addresses(issuer, LoopbackHttp::Refused).unwrap().map(|address| address.to_string());
+            assert_eq!(found, [inserted, appended]);
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_https_without_query_or_fragment_8414_3() {
+        for issuer in ["http://h", "https://h?a", "https://h#a", "https://u:p@h", "h", "file:///h", ""] {
+            assert!(addresses(issuer, LoopbackHttp::Refused).is_err(), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn the_issuer_in_the_document_is_the_same_to_the_letter_8414_1() {
+        for found in ["https://a/", "https://A", "https://a:443", "HTTPS://a", "https://a.", "https://b"] {
+            let body = format!(r#"{{"issuer":"{found}","token_endpoint":"https://a/token"}}"#);
+            let error = read(&body, "https://a").unwrap_err();
+            assert!(matches!(error, Error::OtherIssuer { .. }), "{found}");
+            assert!(matches!(error.classify(), Failure::Misconfigured { .. }));
+        }
+        assert!(read(r#"{"issuer":"https://a/","token_endpoint":"https://a/t"}"#, "https://a/").is_ok());
+    }
+
+    #[test]
+    fn no_endpoint_may_be_somewhere_that_nothing_is_sent_to_8414_4() {
+        for bad in [
+            "http://a/t",
+            "https://a/t#f",
+            "https://u@a/t",
+            "file:///t",
+            "javascript:alert(1)",
+            "/t",
+            "--flag",
+            "$(id)",
+        ] {
+            for member in ["token_endpoint", "device_authorization_endpoint", "revocation_endpoint"] {
+                let other = if member == "token_endpoint" { "x" } else { "token_endpoint" };
+                let body = format!(r#"{{"issuer":"https://a","{other}":"https://a/t","{member}":"{bad}"}}"#);
+                let error = read(&body, "https://a").unwrap_err();
+                assert!(matches!(error, Error::Endpoint { .. }), "{member} {bad}: {error}");
+                assert!(matches!(error.classify(), Failure::Misconfigured { .. }));
+            }
+        }
+    }
+
+    #[test]
+    fn metadata_without_a_token_endpoint_are_of_no_use_8414_5() {
+        for body in [r#"{"issuer":"https://a"}"#, r#"{"issuer":"https://a","token_endpoint":null}"#] {
+            let error = read(body, "https://a").unwrap_err();
+            assert!(matches!(error, Error::NoTokenEndpoint(_)));
+            assert!(matches!(error.classify(), Failure::Misconfigured { .. }));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_document_that_is_not_there_leads_to_the_next_address_8414_2() {
+        for (status, leads_on) in
+            [(404, true), (410, true), (400, false), (403, false), (500, false), (503, false)]
+        {
+            let server = ScriptedServer::answering([json(status, ""), json(404, "")]).await;
+            let error = fetched(&server.issuer()).await.unwrap_err();
+            assert_eq!(server.requests().len(), if leads_on { 2 } else { 1 }, "{status}");
+            assert_eq!(matches!(error, Error::Missing(_)), leads_on, "{status}");
+            assert_eq!(matches!(error.classify(), Failure::Misconfigured { .. }), leads_on, "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_or_a_redirect_instead_of_metadata_is_trouble() {
+        for trouble in [answer(200, "", "<html>"), answer(302, "Location: /next\r\n", ""), json(200, "{}")] {
+            let server = ScriptedServer::answering([trouble]).await;
+            let error = fetched(&server.issuer()).await.unwrap_err();
+            assert_eq!(server.requests().len(), 1);
+            assert!(matches!(error.classify(), Failure::Transient { .. }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_endpoints_are_read_from_the_second_address_too() {
+        let listener = ScriptedServer::answering([json(404, "")]).await;
+        let issuer = listener.issuer();
+        let found =
+            document(&issuer, r#","token_endpoint":"https://a/t","revocation_endpoint":"https://a/r""#);
+        listener.then([json(404, ""), found]);
+        let endpoints = fetched(&issuer).await.unwrap();
+        assert_eq!(endpoints.token.to_string(), "https://a/t");
+        assert_eq!(endpoints.revocation.unwrap().to_string(), "https://a/r");
+        assert_eq!(endpoints.device_authorization, None);
+        assert!(
+            listener.requests()[0].starts_with("GET /.well-known/oauth-authorization-server HTTP/1.1\r\n")
+        );
+        assert!(listener.requests()[1].starts_with("GET /.well-known/openid-configuration HTTP/1.1\r\n"));
+    }
+}

@@ -1,0 +1,38 @@
+//! A request to an endpoint of the issuer, in the name of a client.
+
+use crate::clock::Now;
+use crate::oauth::EndpointUrl;
+use crate::oauth::answer::Answer;
+use crate::oauth::client_auth::Credentials;
+use crate::oauth::error::{Error, Kind};
+use crate::oauth::form::Form;
+use crate::oauth::http::Http;
+
+/// Who asks whom, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    /// The way there.
+    pub(crate) http: &'a Http,
+    /// Whom.
+    pub(crate) endpoint: &'a EndpointUrl,
+    /// In whose name.
+    pub(crate) credentials: &'a Credentials,
+    /// The time just before the request is sent: lifetimes are counted from here.
+    pub(crate) started: Now,
+}
+
+impl Request<'_> {
+    /// Sends a form, once, and reads the answer.
+    pub(crate) async fn post<T>(
+        &self,
+        form: Form,
+        read: impl FnOnce(&Answer) -> Result<T, Kind>,
+    ) -> Result<T, Error> {
+        let (form, authorization) = self.credentials.apply(form);
+        let answer = self.http.post(self.endpoint, &form, authorization.as_ref(), self.started.wall).await;
+        answer.and_then(|answer| read(&answer)).map_err(|kind| Error {
+            host: self.endpoint.host(),
+            kind: kind.without(form.secrets().chain(self.credentials.secret())),
+        })
+    }
+}
