@@ -1,0 +1,89 @@
+//! The client credentials grant (RFC 6749 §4.4): the client obtains tokens in its own name, with nobody there.
+
+use std::sync::Arc;
+
+use crate::grant::issuer::Issuer;
+use crate::grant::{Attendance, Login, Pending, Revoked, TokenSource};
+use crate::oauth::token_endpoint::Exchange;
+use crate::token::failure::Failure;
+use crate::token::{RefreshToken, TokenSet};
+
+/// Obtains tokens by the client's own credentials.
+#[derive(Debug)]
+pub(crate) struct ClientCredentials(pub(crate) Arc<Issuer>);
+
+impl TokenSource for ClientCredentials {
+    fn attendance(&self) -> Attendance {
+        Attendance::Unattended
+    }
+
+    /// Ignores a refresh token: none belongs to this grant (RFC 6749 §4.4.3).
+    fn renew(&self, _: Option<RefreshToken>) -> Pending<Result<TokenSet, Failure>> {
+        let issuer = Arc::clone(&self.0);
+        Box::pin(async move {
+            let endpoint = issuer.endpoints().await?.token;
+            let credentials = issuer.credentials().await?;
+            let exchange =
+                Exchange::ClientCredentials { scope: &issuer.scope, audience: issuer.audience.as_deref() };
+            let answered = issuer.exchange(&endpoint, &credentials, exchange).await;
+            let tokens = answered.map_err(|error| error.classify(exchange.presented()))?;
+            Ok(TokenSet { refresh: None, ..tokens })
+        })
+    }
+
+    fn begin_login(&self) -> Pending<Result<Login, Failure>> {
+        Box::pin(async {
+            Err(Failure::misconfigured(
+                "an account with grant = \"client_credentials\" needs no login: ask for a token",
+            ))
+        })
+    }
+
+    fn revoke(&self, tokens: TokenSet) -> Pending<Result<Revoked, Failure>> {
+        let issuer = Arc::clone(&self.0);
+        Box::pin(async move { issuer.revoke(tokens).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::oauth::scripted_server::{ScriptedServer, json};
+    use crate::oauth::{ClientAuthentication, ClientSecret};
+
+    const TOKENS: &str =
+        r#"{"access_token":"AT","token_type":"bearer","expires_in":60,"refresh_token":"RT"}"#;
+
+    fn source(server: &ScriptedServer) -> ClientCredentials {
+        let secret = ClientSecret::Command(["echo", "s"].map(str::to_owned).to_vec());
+        let authentication = ClientAuthentication::SecretPost(secret);
+        ClientCredentials(Arc::new(Issuer::fake(server.endpoints(), authentication)))
+    }
+
+    #[tokio::test]
+    async fn tokens_come_without_a_person_and_without_a_refresh_token_6749_10() {
+        let server = ScriptedServer::answering([json(200, TOKENS)]).await;
+        let source = source(&server);
+        let left_over = RefreshToken { secret: "OLD".into(), origin: server.issuer() };
+        for refresh in [None, Some(left_over)] {
+            let tokens = source.renew(refresh).await.unwrap();
+            assert_eq!(tokens.access.secret().expose_secret(), "AT");
+            assert!(tokens.refresh.is_none());
+            let request = server.requests().pop().unwrap();
+            let expected = "grant_type=client_credentials&scope=all&client_id=cli&client_secret=s";
+            assert_eq!(request.split_once("\r\n\r\n").unwrap().1, expected);
+        }
+        assert_eq!(source.attendance(), Attendance::Unattended);
+    }
+
+    #[tokio::test]
+    async fn a_refused_client_is_never_asked_to_log_in() {
+        let server = ScriptedServer::answering([json(400, r#"{"error":"invalid_grant"}"#)]).await;
+        let failure = source(&server).renew(None).await.unwrap_err();
+        assert!(matches!(failure, Failure::Transient { .. }), "{failure}");
+        let Err(failure) = source(&server).begin_login().await else { panic!("a login began") };
+        assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
+    }
+}

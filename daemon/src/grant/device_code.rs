@@ -1,0 +1,244 @@
+//! The device authorization grant (RFC 8628): a person answers on any device, while we poll.
+//!
+//! The thing to get wrong: whoever approves the code gives *this* machine their tokens, so the codes come from one
+//! request, are shown once, and a code that has died is never renewed by itself.
+
+pub(crate) mod poller;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::grant::device_code::poller::{Decision, Polled, Poller};
+use crate::grant::issuer::Issuer;
+use crate::grant::{Attendance, Login, Pending, Prompt, Revoked, TokenSource};
+use crate::oauth::device::{self, Asked};
+use crate::oauth::error::{Error, Presented};
+use crate::oauth::token_endpoint::Exchange;
+use crate::token::failure::Failure;
+use crate::token::{RefreshToken, TokenSet};
+
+/// Obtains tokens by a person on another device.
+#[derive(Debug)]
+pub(crate) struct DeviceCode(pub(crate) Arc<Issuer>);
+
+impl TokenSource for DeviceCode {
+    fn attendance(&self) -> Attendance {
+        Attendance::Person
+    }
+
+    fn renew(&self, refresh: Option<RefreshToken>) -> Pending<Result<TokenSet, Failure>> {
+        let issuer = Arc::clone(&self.0);
+        Box::pin(async move {
+            match refresh {
+                Some(refresh) => issuer.refresh(refresh).await,
+                None => Err(Failure::LoginRequired),
+            }
+        })
+    }
+
+    fn begin_login(&self) -> Pending<Result<Login, Failure>> {
+        Box::pin(begin(Arc::clone(&self.0)))
+    }
+
+    fn revoke(&self, tokens: TokenSet) -> Pending<Result<Revoked, Failure>> {
+        let issuer = Arc::clone(&self.0);
+        Box::pin(async move { issuer.revoke(tokens).await })
+    }
+}
+
+async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
+    let endpoints = issuer.endpoints().await?;
+    let Some(endpoint) = endpoints.device_authorization else {
+        return Err(Failure::misconfigured(
+            "the issuer has no device_authorization_endpoint: configure it, or use another grant",
+        ));
+    };
+    // Once for the whole login: a program that prints the secret may ask a person.
+    let credentials = issuer.credentials().await?;
+    let request = issuer.request(&endpoint, &credentials);
+    let asked =
+        Asked { scope: &issuer.scope, audience: issuer.audience.as_deref(), loopback: issuer.loopback };
+    let answered = device::authorize(&request, asked).await;
+    let codes = answered.map_err(|error| error.classify(Presented::ClientAlone))?;
+
+    let until = request.started.moment.after(codes.life);
+    let prompt = Prompt::EnterCode {
+        verification_uri: codes.verification_uri,
+        verification_uri_complete: codes.verification_uri_complete,
+        user_code: codes.user_code,
+    };
+    let poller = Poller::new(codes.interval, until);
+    let outcome = async move {
+        let poll =
+            || issuer.exchange(&endpoints.token, &credentials, Exchange::DeviceCode(&codes.device_code));
+        answer(poller, &issuer.clock, poll).await
+    };
+    Ok(Login { prompt, until, outcome: Box::pin(outcome) })
+}
+
+/// Polls until the person has answered, or the login is over.
+async fn answer<F>(mut poller: Poller, clock: &Clock, poll: impl Fn() -> F) -> Result<TokenSet, Failure>
+where
+    F: Future<Output = Result<TokenSet, Error>>,
+{
+    let mut decision = poller.first(clock.now().moment);
+    loop {
+        match decision {
+            Decision::PollAt(moment) => clock.sleep_until(moment).await,
+            Decision::Stop(failure) => return Err(failure),
+        }
+        match poll().await {
+            Ok(tokens) => return Ok(tokens),
+            Err(error) => {
+                tracing::debug!(%error, "polled");
+                decision = poller.next(clock.now().moment, Polled::from(&error));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::time::Duration;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::clock::Moment;
+    use crate::oauth::ClientAuthentication;
+    use crate::oauth::error::{Code, Kind, Refusal, Sent};
+    use crate::oauth::scripted_server::{ScriptedServer, json};
+    use crate::token::{AccessToken, Scope};
+
+    fn tokens() -> TokenSet {
+        let access = AccessToken::new("AT".into(), Clock::system().now().moment, None).unwrap();
+        TokenSet { access, refresh: None, scope: Scope::default() }
+    }
+
+    fn oauth(code: Code) -> Error {
+        let refusal = Refusal { code, description: None, uri: None };
+        let kind = Kind::OAuth { status: reqwest::StatusCode::BAD_REQUEST, refusal, retry_after: None };
+        Error { host: "i".to_owned(), kind }
+    }
+
+    fn unreachable() -> Error {
+        Error {
+            host: "i".to_owned(),
+            kind: Kind::Transport { sent: Sent::No, cause: "it is down".to_owned() },
+        }
+    }
+
+    /// Polls an issuer that gives these answers, each after a second; returns the gaps before its requests too.
+    async fn polled(
+        life: u64,
+        script: impl IntoIterator<Item = Result<TokenSet, Error>>,
+    ) -> (Result<TokenSet, Failure>, Vec<u64>) {
+        let clock = Clock::following_tokio();
+        let start = clock.now().moment;
+        let (script, ended) =
+            (RefCell::new(script.into_iter().collect::<VecDeque<_>>()), RefCell::new(start));
+        let gaps = RefCell::new(Vec::new());
+        let poll = || async {
+            gaps.borrow_mut().push(clock.now().moment.since(*ended.borrow()).as_secs());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            *ended.borrow_mut() = clock.now().moment;
+            script.borrow_mut().pop_front().expect("a poll that is not in the script")
+        };
+        let until: Moment = start.after(Duration::from_secs(life));
+        let outcome = answer(Poller::new(Duration::from_secs(5), until), &clock, poll).await;
+        assert!(script.borrow().is_empty(), "not every answer was fetched");
+        (outcome, gaps.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_poll_waits_its_interval_8628_1_8628_2_8628_3() {
+        let (outcome, gaps) = polled(
+            600,
+            [
+                Err(oauth(Code::AuthorizationPending)),
+                Err(oauth(Code::SlowDown)),
+                Err(oauth(Code::AuthorizationPending)),
+                Err(unreachable()),
+                Err(oauth(Code::SlowDown)),
+                Ok(tokens()),
+            ],
+        )
+        .await;
+        assert!(outcome.is_ok());
+        assert_eq!(gaps, [5, 5, 10, 10, 20, 25]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_that_is_over_is_not_polled_again_8628_4() {
+        for code in
+            [Code::AccessDenied, Code::ExpiredToken, Code::InvalidGrant, Code::Other("odd".to_owned())]
+        {
+            let (outcome, gaps) = polled(600, [Err(oauth(code))]).await;
+            assert!(outcome.is_err());
+            assert_eq!(gaps.len(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_code_that_nobody_enters_expires() {
+        let pending = (0..5).map(|_| Err(oauth(Code::AuthorizationPending)));
+        let (outcome, gaps) = polled(30, pending).await;
+        let failure = outcome.unwrap_err();
+        assert!(matches!(failure, Failure::Refused { .. }), "{failure}");
+        assert_eq!(failure.to_string(), "the code expired before the login was approved");
+        assert_eq!(gaps, [5, 5, 5, 5, 5]);
+    }
+
+    fn source(server: &ScriptedServer) -> DeviceCode {
+        DeviceCode(Arc::new(Issuer::fake(server.endpoints(), ClientAuthentication::None)))
+    }
+
+    fn codes(members: &str) -> Vec<u8> {
+        json(
+            200,
+            &format!(
+                r#"{{"device_code":"CANARY-DC","user_code":"WDJB-MJHT","verification_uri":"https://i/device"{members}}}"#
+            ),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_login_shows_the_codes_and_brings_the_tokens() {
+        let answer = r#"{"access_token":"AT","token_type":"bearer","refresh_token":"RT"}"#;
+        let server = ScriptedServer::answering([codes(r#","interval":1"#), json(200, answer)]).await;
+        let login = source(&server).begin_login().await.unwrap();
+        let Prompt::EnterCode { verification_uri, verification_uri_complete, user_code } = &login.prompt;
+        assert_eq!(verification_uri.as_str(), "https://i/device");
+        assert_eq!((verification_uri_complete, user_code.as_str()), (&None, "WDJB-MJHT"));
+        assert!(!format!("{:?}", login.prompt).contains("CANARY"));
+        assert_eq!(server.requests().len(), 1);
+        let tokens = login.outcome.await.unwrap();
+        let refresh = tokens.refresh.unwrap();
+        assert_eq!((refresh.secret.expose_secret(), refresh.origin), ("RT", server.issuer()));
+        let [asked, polled] = server.requests().try_into().unwrap();
+        assert!(
+            asked.starts_with("POST /device ") && asked.ends_with("\r\n\r\nscope=all&client_id=cli"),
+            "{asked}"
+        );
+        assert!(polled.starts_with("POST /token ") && polled.contains("&device_code=CANARY-DC&"), "{polled}");
+    }
+
+    #[tokio::test]
+    async fn an_issuer_without_device_logins_is_a_mistake_in_the_settings() {
+        let server = ScriptedServer::answering([json(200, "")]).await;
+        let none = crate::oauth::Endpoints { device_authorization: None, ..server.endpoints() };
+        let source = DeviceCode(Arc::new(Issuer::fake(none, ClientAuthentication::None)));
+        let Err(failure) = source.begin_login().await else { panic!("a login began") };
+        assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn without_a_refresh_token_a_person_must_log_in() {
+        let server = ScriptedServer::answering([json(200, "")]).await;
+        assert_eq!(source(&server).renew(None).await.unwrap_err(), Failure::LoginRequired);
+        assert!(server.requests().is_empty());
+    }
+}

@@ -1,0 +1,206 @@
+//! The issuer as the grants see it: who asks, for what, and what is done with a refresh token, whichever grant it is of.
+//!
+//! The thing to get wrong: a refresh token goes to the origin that issued it and to no other, whatever the metadata say
+//! today.
+
+use crate::clock::Clock;
+use crate::grant::Revoked;
+use crate::grant::client_secret;
+use crate::grant::program::Environment;
+use crate::oauth::client_auth::Credentials;
+use crate::oauth::discovery::Discovery;
+use crate::oauth::error::{Error, Presented};
+use crate::oauth::http::Http;
+use crate::oauth::request::Request;
+use crate::oauth::revocation::{self, Answered, Subject};
+use crate::oauth::token_endpoint::{self, Exchange};
+use crate::oauth::{Client, EndpointUrl, Endpoints, LoopbackHttp};
+use crate::token::failure::Failure;
+use crate::token::{RefreshToken, Scope, TokenSet};
+
+/// What every grant needs in order to speak to its issuer.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    /// Where it is.
+    pub(crate) discovery: Discovery,
+    /// The way there.
+    pub(crate) http: Http,
+    /// When.
+    pub(crate) clock: Clock,
+    /// Who asks.
+    pub(crate) client: Client,
+    /// For what.
+    pub(crate) scope: Scope,
+    /// For whom, where the issuer wants to know.
+    pub(crate) audience: Option<String>,
+    /// Whether a page for people may be on loopback without TLS.
+    pub(crate) loopback: LoopbackHttp,
+    /// What a program that prints the client's secret gets.
+    pub(crate) environment: Environment,
+}
+
+impl Issuer {
+    /// Returns its endpoints.
+    pub(crate) async fn endpoints(&self) -> Result<Endpoints, Failure> {
+        self.discovery.endpoints(self.clock.now()).await.map_err(|error| error.classify())
+    }
+
+    /// Returns the client with its secret in hand.
+    pub(crate) async fn credentials(&self) -> Result<Credentials, Failure> {
+        client_secret::credentials(&self.client, &self.environment).await
+    }
+
+    /// Addresses an endpoint.
+    pub(crate) fn request<'a>(
+        &'a self,
+        endpoint: &'a EndpointUrl,
+        credentials: &'a Credentials,
+    ) -> Request<'a> {
+        Request { http: &self.http, endpoint, credentials, started: self.clock.now() }
+    }
+
+    /// Exchanges something for tokens at a token endpoint, once.
+    pub(crate) async fn exchange(
+        &self,
+        endpoint: &EndpointUrl,
+        credentials: &Credentials,
+        exchange: Exchange<'_>,
+    ) -> Result<TokenSet, Error> {
+        token_endpoint::exchange(&self.request(endpoint, credentials), exchange, &self.scope).await
+    }
+
+    /// Renews with a refresh token.
+    pub(crate) async fn refresh(&self, refresh: RefreshToken) -> Result<TokenSet, Failure> {
+        let endpoint = self.endpoints().await?.token;
+        stays_home("token", &endpoint, &refresh.origin)?;
+        let credentials = self.credentials().await?;
+        let exchange = Exchange::RefreshToken(&refresh);
+        let answered = self.exchange(&endpoint, &credentials, exchange).await;
+        answered.map_err(|error| error.classify(exchange.presented()))
+    }
+
+    /// Asks it to take tokens back.
+    pub(crate) async fn revoke(&self, tokens: TokenSet) -> Result<Revoked, Failure> {
+        let endpoints = self.endpoints().await?;
+        let Some(endpoint) = endpoints.revocation else { return Ok(Revoked::Unsupported) };
+        let home = tokens
+            .refresh
+            .as_ref()
+            .map_or_else(|| endpoints.token.origin(), |refresh| refresh.origin.clone());
+        stays_home("revocation", &endpoint, &home)?;
+        let credentials = self.credentials().await?;
+        let answered = revocation::revoke(&self.request(&endpoint, &credentials), Subject::of(&tokens)).await;
+        match answered.map_err(|error| error.classify(Presented::ClientAlone))? {
+            Answered::Revoked => Ok(Revoked::Yes),
+            Answered::Unsupported => Ok(Revoked::Unsupported),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Issuer {
+    /// Returns the issuer at these endpoints, for a client `cli` that asks for `all`.
+    pub(crate) fn fake(endpoints: Endpoints, authentication: crate::oauth::ClientAuthentication) -> Self {
+        let http = Http::new().unwrap();
+        Self {
+            discovery: Discovery::new(crate::oauth::Server::Given(endpoints), http.clone()),
+            http,
+            clock: Clock::system(),
+            client: Client { id: "cli".to_owned(), authentication },
+            scope: Scope::parse("all"),
+            audience: None,
+            loopback: LoopbackHttp::Allowed,
+            environment: Environment::from_own([]),
+        }
+    }
+}
+
+/// Refuses to send a token to another origin than the one that issued it.
+fn stays_home(name: &str, endpoint: &EndpointUrl, home: &str) -> Result<(), Failure> {
+    let origin = endpoint.origin();
+    if origin == home {
+        return Ok(());
+    }
+    Err(Failure::misconfigured(format!(
+        "the tokens are from {home}, but the {name} endpoint is at {origin} now, where they are not sent: log in again, \
+         or mend the issuer's settings"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::ClientAuthentication;
+    use crate::oauth::scripted_server::{ScriptedServer, json};
+    use crate::token::AccessToken;
+
+    const TOKENS: &str =
+        r#"{"access_token":"AT2","token_type":"bearer","expires_in":60,"refresh_token":"RT2"}"#;
+
+    fn issuer(endpoints: Endpoints) -> Issuer {
+        Issuer::fake(endpoints, ClientAuthentication::None)
+    }
+
+    fn refresh_token(origin: &str) -> RefreshToken {
+        RefreshToken { secret: "RT".into(), origin: origin.to_owned() }
+    }
+
+    fn tokens(refresh: Option<RefreshToken>) -> TokenSet {
+        let access = AccessToken::new("AT".into(), Clock::system().now().moment, None).unwrap();
+        TokenSet { access, refresh, scope: Scope::default() }
+    }
+
+    #[tokio::test]
+    async fn a_refresh_token_goes_to_the_origin_that_issued_it_and_to_no_other_8414_8() {
+        let server = ScriptedServer::answering([json(200, TOKENS)]).await;
+        let issuer = issuer(server.endpoints());
+        for origin in ["https://login.example.com", "http://127.0.0.1", &format!("{}/", server.issuer()), ""]
+        {
+            let failure = issuer.refresh(refresh_token(origin)).await.unwrap_err();
+            assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
+            assert!(failure.to_string().contains(&server.issuer()), "{failure}");
+            let failure = issuer.revoke(tokens(Some(refresh_token(origin)))).await.unwrap_err();
+            assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
+        }
+        assert!(server.requests().is_empty());
+        let renewed = issuer.refresh(refresh_token(&server.issuer())).await.unwrap();
+        assert_eq!(renewed.refresh.unwrap().origin, server.issuer());
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_the_refresh_token_is_told_from_a_refusal_of_the_client() {
+        let server = ScriptedServer::answering([
+            json(400, r#"{"error":"invalid_grant"}"#),
+            json(401, r#"{"error":"invalid_client"}"#),
+            json(503, ""),
+        ])
+        .await;
+        let issuer = issuer(server.endpoints());
+        let refresh = || issuer.refresh(refresh_token(&server.issuer()));
+        assert!(matches!(refresh().await, Err(Failure::Refused { .. })));
+        assert!(matches!(refresh().await, Err(Failure::Misconfigured { .. })));
+        assert!(matches!(refresh().await, Err(Failure::Transient { .. })));
+        assert_eq!(server.requests().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_access_token_alone_is_revoked_where_it_came_from() {
+        let (server, elsewhere) = (
+            ScriptedServer::answering([json(200, "")]).await,
+            ScriptedServer::answering([json(200, "")]).await,
+        );
+        assert_eq!(issuer(server.endpoints()).revoke(tokens(None)).await, Ok(Revoked::Yes));
+        let moved = Endpoints { revocation: Some(elsewhere.endpoint("/revoke")), ..server.endpoints() };
+        assert!(matches!(issuer(moved).revoke(tokens(None)).await, Err(Failure::Misconfigured { .. })));
+        assert!(elsewhere.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn without_a_revocation_endpoint_nothing_is_revoked() {
+        let server = ScriptedServer::answering([json(200, "")]).await;
+        let none = Endpoints { revocation: None, ..server.endpoints() };
+        assert_eq!(issuer(none).revoke(tokens(None)).await, Ok(Revoked::Unsupported));
+        assert!(server.requests().is_empty());
+    }
+}
