@@ -1,3 +1,94 @@
 //! Arguments to a request, an answer to an exit code.
+//!
+//! The only reader of the environment, and the only place that ends the program.
 
-fn main() {}
+mod answer;
+mod arguments;
+mod autostart;
+mod client;
+mod clock;
+mod connection;
+mod control;
+mod display;
+mod environment;
+mod failure;
+mod help;
+mod process;
+mod session;
+mod status;
+mod token;
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use crate::arguments::{Command, Start};
+use crate::autostart::Autostart;
+use crate::client::Client;
+use crate::environment::Environment;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let environment = environment();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let outcome = arguments::parse(&arguments, environment.account.as_deref())
+        .map_err(Failure::from)
+        .and_then(|command| run(command, &environment));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
+    let client = |start| {
+        let allowed = start == Start::IfNeeded && !environment.forbids_autostart();
+        let autostart = if allowed { Autostart::Once(environment.daemon.clone()) } else { Autostart::Never };
+        Client::find(environment, autostart)
+    };
+    match command {
+        Command::Token(options, start) => token::run(&options, &client(start)?, &mut io::stdout().lock()),
+        Command::Logout(account, start) => print(&session::log_out(&account, &client(start)?)?),
+        Command::Status(options, start) => print(&status::report(&options, &client(start)?, environment)?),
+        Command::Reload => print(&control::reload(&client(Start::Never)?)?),
+        Command::Stop => print(&control::stop(&client(Start::Never)?)?),
+        Command::Help(verb) => print(help::page(verb)),
+        Command::Version => print(concat!("keyfob ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
+fn environment() -> Environment {
+    let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    Environment {
+        socket: read("KEYFOB_SOCKET"),
+        account: read("KEYFOB_ACCOUNT"),
+        config: read("KEYFOB_CONFIG"),
+        daemon: read("KEYFOB_DAEMON"),
+        no_autostart: read("KEYFOB_NO_AUTOSTART"),
+        no_color: read("NO_COLOR"),
+        term: read("TERM"),
+    }
+}
+
+/// Prints what a person asked for. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Says why it failed.
+fn report(failure: &Failure) {
+    let mut text = format!("keyfob: {}\n", failure.line(clock::now()));
+    for detail in failure.details() {
+        text.push_str(&format!("  {detail}\n"));
+    }
+    // Where standard error is closed, the exit code says it alone.
+    io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+}

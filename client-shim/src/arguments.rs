@@ -1,0 +1,415 @@
+//! The command line, by hand: `keyfob token` must be running before a parser library has built its tables.
+//!
+//! Options stand anywhere, as `--option VALUE` or `--option=VALUE`; `--` ends them. The thing to get wrong: guessing.
+//! What is not understood is a mistake that is named, with the nearest thing that would have been.
+
+pub(crate) mod mistake;
+
+use std::ffi::{OsStr, OsString};
+
+use keyfob_protocol::account::AccountName;
+
+use crate::arguments::mistake::{Mistake, nearest, repeated};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Print a token.
+    Token(TokenOptions, Start),
+    /// Log out.
+    Logout(Account, Start),
+    /// Show the accounts.
+    Status(StatusOptions, Start),
+    /// Have the daemon read its configuration again.
+    Reload,
+    /// End the daemon.
+    Stop,
+    /// Explain this command, or all.
+    Help(Option<Verb>),
+    /// Print the version.
+    Version,
+}
+
+/// The commands by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// `token`
+    Token,
+    /// `logout`
+    Logout,
+    /// `status`
+    Status,
+    /// `reload`
+    Reload,
+    /// `stop`
+    Stop,
+}
+
+/// What token is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenOptions {
+    /// Whose.
+    pub(crate) account: Account,
+    /// How many seconds it lives on, at least.
+    pub(crate) min_ttl: Option<u64>,
+    /// How many seconds a renewal may take.
+    pub(crate) wait: Option<u64>,
+}
+
+/// What is shown of the accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StatusOptions {
+    /// The one account to show, or all.
+    pub(crate) account: Option<AccountName>,
+    /// In what form.
+    pub(crate) form: Form,
+}
+
+/// The account that a command is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// The one that the configuration names as default.
+    Default,
+    /// This one.
+    Named(AccountName),
+}
+
+/// Whether a daemon may be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Where none answers.
+    IfNeeded,
+    /// Not by us.
+    Never,
+}
+
+/// The form of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// An option, and what follows it.
+#[derive(Clone, Copy)]
+struct Known {
+    name: &'static str,
+    value: Value,
+}
+
+#[derive(Clone, Copy)]
+enum Value {
+    None,
+    Seconds,
+}
+
+/// Whether an account can be named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operand {
+    None,
+    Account,
+}
+
+/// What a command's arguments say, before they are given a meaning.
+#[derive(Default)]
+struct Parsed {
+    flags: Vec<&'static str>,
+    seconds: Vec<(&'static str, u64)>,
+    operand: Option<String>,
+    asks_for_help: bool,
+}
+
+/// The command that explains the others.
+const HELP_COMMAND: &str = "help";
+
+const MIN_TTL: Known = Known { name: "--min-ttl", value: Value::Seconds };
+const WAIT: Known = Known { name: "--wait", value: Value::Seconds };
+const NO_AUTOSTART: Known = Known { name: "--no-autostart", value: Value::None };
+const JSON: Known = Known { name: "--json", value: Value::None };
+const HELP: Known = Known { name: "--help", value: Value::None };
+
+/// Reads a command line without the program's name. `account` is the value of `KEYFOB_ACCOUNT`.
+pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<Command, Mistake> {
+    let (first, rest) = arguments.split_first().ok_or(Mistake::NoCommand)?;
+    let first = first.to_string_lossy();
+    match first.as_ref() {
+        "--help" | "-h" => return Ok(Command::Help(None)),
+        "--version" | "-V" => return Ok(Command::Version),
+        HELP_COMMAND => return help(rest),
+        _ => {}
+    }
+    let verb = Verb::read(&first)?;
+    let mut parsed = Parsed::read(rest, verb)?;
+    if parsed.asks_for_help {
+        return Ok(Command::Help(Some(verb)));
+    }
+    let start = if parsed.has(NO_AUTOSTART) { Start::Never } else { Start::IfNeeded };
+    match verb {
+        Verb::Token => Ok(Command::Token(
+            TokenOptions {
+                min_ttl: parsed.seconds_of(MIN_TTL),
+                wait: parsed.seconds_of(WAIT),
+                account: parsed.account(account)?,
+            },
+            start,
+        )),
+        Verb::Logout => Ok(Command::Logout(parsed.account(account)?, start)),
+        Verb::Status => {
+            let form = if parsed.has(JSON) { Form::Json } else { Form::Table };
+            let account = parsed.operand.take().map(|name| name.parse()).transpose()?;
+            Ok(Command::Status(StatusOptions { account, form }, start))
+        }
+        Verb::Reload => Ok(Command::Reload),
+        Verb::Stop => Ok(Command::Stop),
+    }
+}
+
+impl Verb {
+    /// All of them.
+    const ALL: [Self; 5] = [Self::Token, Self::Logout, Self::Status, Self::Reload, Self::Stop];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Logout => "logout",
+            Self::Status => "status",
+            Self::Reload => "reload",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// Returns what the command takes: its options, and whether an account.
+    fn accepts(self) -> (&'static [Known], Operand) {
+        match self {
+            Self::Token => (&[MIN_TTL, WAIT, NO_AUTOSTART], Operand::Account),
+            Self::Logout => (&[NO_AUTOSTART], Operand::Account),
+            Self::Status => (&[JSON, NO_AUTOSTART], Operand::Account),
+            Self::Reload | Self::Stop => (&[], Operand::None),
+        }
+    }
+
+    fn read(name: &str) -> Result<Self, Mistake> {
+        Self::ALL.into_iter().find(|verb| verb.name() == name).ok_or_else(|| {
+            let names = Self::ALL.into_iter().map(Self::name).chain([HELP_COMMAND, "--help", "--version"]);
+            Mistake::UnknownCommand { given: repeated(name), nearest: nearest(name, names) }
+        })
+    }
+}
+
+impl Account {
+    /// Returns the path segment that stands for it.
+    pub(crate) fn segment(&self) -> &str {
+        match self {
+            Self::Default => keyfob_protocol::DEFAULT_ACCOUNT,
+            Self::Named(name) => name.as_str(),
+        }
+    }
+}
+
+impl Parsed {
+    fn read(arguments: &[OsString], verb: Verb) -> Result<Self, Mistake> {
+        let topic = verb.name();
+        let (options, operand) = verb.accepts();
+        let mut parsed = Self::default();
+        let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+        let mut options_ended = false;
+        while let Some(argument) = arguments.next() {
+            if options_ended || !argument.starts_with('-') || argument == "-" {
+                if operand == Operand::None || parsed.operand.is_some() {
+                    return Err(Mistake::TooMany { given: repeated(&argument), topic });
+                }
+                parsed.operand = Some(argument.into_owned());
+            } else if argument == "--" {
+                options_ended = true;
+            } else if argument == HELP.name || argument == "-h" {
+                parsed.asks_for_help = true;
+            } else {
+                let (name, attached) = match argument.split_once('=') {
+                    Some((name, value)) => (name, Some(value.to_owned())),
+                    None => (argument.as_ref(), None),
+                };
+                let option = *options.iter().find(|known| known.name == name).ok_or_else(|| {
+                    let names = options.iter().map(|known| known.name).chain([HELP.name]);
+                    Mistake::UnknownOption { given: repeated(name), nearest: nearest(name, names), topic }
+                })?;
+                parsed.take(option, attached, || arguments.next().map(|it| it.into_owned()), topic)?;
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn take(
+        &mut self,
+        Known { name: option, value }: Known,
+        attached: Option<String>,
+        following: impl FnOnce() -> Option<String>,
+        topic: &'static str,
+    ) -> Result<(), Mistake> {
+        match value {
+            Value::None if attached.is_some() => Err(Mistake::Surplus { option, topic }),
+            Value::None => {
+                self.flags.push(option);
+                Ok(())
+            }
+            Value::Seconds => {
+                let given = attached.or_else(following).ok_or(Mistake::NoValue { option, topic })?;
+                let is_number = !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit());
+                let seconds = given.parse().ok().filter(|_| is_number);
+                let seconds =
+                    seconds.ok_or_else(|| Mistake::NoNumber { option, given: repeated(&given), topic })?;
+                self.seconds.push((option, seconds));
+                Ok(())
+            }
+        }
+    }
+
+    fn has(&self, option: Known) -> bool {
+        self.flags.contains(&option.name)
+    }
+
+    /// Returns an option's number; of several the last, so that a script can add one to a command it was given.
+    fn seconds_of(&self, option: Known) -> Option<u64> {
+        self.seconds.iter().rev().find(|(name, _)| *name == option.name).map(|(_, seconds)| *seconds)
+    }
+
+    fn account(&mut self, variable: Option<&OsStr>) -> Result<Account, Mistake> {
+        if let Some(name) = self.operand.take() {
+            return Ok(Account::Named(name.parse()?));
+        }
+        variable.map_or(Ok(Account::Default), |name| {
+            name.to_string_lossy().parse().map(Account::Named).map_err(Mistake::AccountVariable)
+        })
+    }
+}
+
+fn help(arguments: &[OsString]) -> Result<Command, Mistake> {
+    let Some((first, rest)) = arguments.split_first() else {
+        return Ok(Command::Help(None));
+    };
+    if let Some(surplus) = rest.first() {
+        return Err(Mistake::TooMany { given: repeated(&surplus.to_string_lossy()), topic: HELP_COMMAND });
+    }
+    match first.to_string_lossy().as_ref() {
+        HELP_COMMAND | "--help" | "-h" => Ok(Command::Help(None)),
+        name => Verb::read(name).map(|verb| Command::Help(Some(verb))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Command, Mistake> {
+        let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        parse(&arguments, None)
+    }
+
+    fn mistake(line: &str) -> String {
+        parse_line(line).unwrap_err().to_string()
+    }
+
+    fn named(name: &str) -> Account {
+        Account::Named(name.parse().unwrap())
+    }
+
+    fn token(account: Account, min_ttl: Option<u64>, wait: Option<u64>) -> Command {
+        Command::Token(TokenOptions { account, min_ttl, wait }, Start::IfNeeded)
+    }
+
+    #[test]
+    fn every_command_is_read() {
+        let cases = [
+            ("token", token(Account::Default, None, None)),
+            ("token prod", token(named("prod"), None, None)),
+            ("token --min-ttl 60 prod --wait=0", token(named("prod"), Some(60), Some(0))),
+            ("token --wait 1 --wait 2", token(Account::Default, None, Some(2))),
+            (
+                "token --no-autostart",
+                Command::Token(
+                    TokenOptions { account: Account::Default, min_ttl: None, wait: None },
+                    Start::Never,
+                ),
+            ),
+            ("logout -- prod", Command::Logout(named("prod"), Start::IfNeeded)),
+            ("status", Command::Status(StatusOptions { account: None, form: Form::Table }, Start::IfNeeded)),
+            (
+                "status prod --json",
+                Command::Status(
+                    StatusOptions { account: Some("prod".parse().unwrap()), form: Form::Json },
+                    Start::IfNeeded,
+                ),
+            ),
+            ("reload", Command::Reload),
+            ("stop", Command::Stop),
+            ("help", Command::Help(None)),
+            ("help help", Command::Help(None)),
+            ("help token", Command::Help(Some(Verb::Token))),
+            ("token --help", Command::Help(Some(Verb::Token))),
+            ("token -h prod", Command::Help(Some(Verb::Token))),
+            ("--help", Command::Help(None)),
+            ("-V", Command::Version),
+            ("--version", Command::Version),
+        ];
+        for (line, command) in cases {
+            assert_eq!(parse_line(line), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_what_may_be_meant_and_where_to_read() {
+        let cases = [
+            ("", "no command is given; run: keyfob help"),
+            ("tokn", r#"there is no command "tokn", did you mean token?; run: keyfob help"#),
+            ("zzz", r#"there is no command "zzz"; run: keyfob help"#),
+            ("--verson", r#"there is no command "--verson", did you mean --version?; run: keyfob help"#),
+            ("help logot", r#"there is no command "logot", did you mean logout?; run: keyfob help"#),
+            (
+                "token --minttl 5",
+                r#"there is no option "--minttl", did you mean --min-ttl?; run: keyfob help token"#,
+            ),
+            ("stop -x", r#"there is no option "-x"; run: keyfob help stop"#),
+            ("token --wait", "--wait takes a number of seconds; run: keyfob help token"),
+            (
+                "token --wait soon",
+                r#"--wait takes a whole number of seconds, not "soon"; run: keyfob help token"#,
+            ),
+            (
+                "token --wait=+5",
+                r#"--wait takes a whole number of seconds, not "+5"; run: keyfob help token"#,
+            ),
+            ("token --wait=", r#"--wait takes a whole number of seconds, not ""; run: keyfob help token"#),
+            ("status --json=yes", "--json takes no value; run: keyfob help status"),
+            ("token a b", r#"the argument "b" is one too many; run: keyfob help token"#),
+            ("stop now", r#"the argument "now" is one too many; run: keyfob help stop"#),
+        ];
+        for (line, message) in cases {
+            assert_eq!(mistake(line), message, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_a_safe_path_segment_wherever_it_comes_from() {
+        assert!(mistake("token ../stop").contains("is no account name"));
+        assert!(mistake("token ~").contains("is no account name"));
+        assert!(mistake("token -").contains("is no account name"));
+        let line = ["token".into()];
+        let from_variable = |value: &str| parse(&line, Some(OsStr::new(value)));
+        assert_eq!(from_variable("corp"), Ok(token(named("corp"), None, None)));
+        assert!(from_variable("a/b").unwrap_err().to_string().starts_with("KEYFOB_ACCOUNT: "));
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_variable() {
+        let line = ["token".into(), "prod".into()];
+        assert_eq!(parse(&line, Some(OsStr::new("corp"))), Ok(token(named("prod"), None, None)));
+    }
+
+    #[test]
+    fn a_strange_argument_cannot_act_on_the_terminal() {
+        let line = ["\x1b[2J\u{202e}".into()];
+        let message = parse(&line, None).unwrap_err().to_string();
+        assert!(message.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{message:?}");
+    }
+}

@@ -1,0 +1,272 @@
+//! One question to keyfobd and its answer: HTTP/1.1 over a blocking Unix socket, bounded in time and size.
+//!
+//! The thing to get wrong: a blocking `connect` to a socket whose backlog is full waits for ever, and a non-blocking
+//! one fails at once. On Linux a Unix socket's send timeout bounds that wait, and the kernel ends it as soon as there
+//! is room; the standard library cannot set it before it connects, which is why the socket is made by hand here.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+use crate::answer::{Answer, Malformed};
+use crate::clock::Deadline;
+
+/// How long keyfobd may be too busy to take the connection: it takes thousands each second, so it is stuck after that.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How much is read at once: nearly every answer fits.
+const READ_SIZE: usize = 8 * 1024;
+
+/// Why there is no answer, by what to do next.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nobody listens: a daemon can be started.
+    #[error("nobody listens")]
+    Absent,
+    /// The socket is not ours to use.
+    #[error("permission denied")]
+    Denied,
+    /// The socket's path does not fit its address: another path must be set.
+    #[error("the path is too long for a socket")]
+    LongPath,
+    /// It took too long: trying again later can help.
+    #[error("no answer in time")]
+    Late,
+    /// The daemon hung up in the middle: trying again can help.
+    #[error("the connection was closed before the answer was complete")]
+    Closed,
+    /// What answers is not keyfobd, or one of another time.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The system refused.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// What to do.
+    pub(crate) method: Method,
+    /// With what: path and query, which hold nothing that would need escaping.
+    pub(crate) target: String,
+    /// In what form.
+    pub(crate) accept: Accept,
+}
+
+/// The methods of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// Look.
+    Get,
+    /// Do.
+    Post,
+    /// Undo.
+    Delete,
+}
+
+/// The form in which an answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accept {
+    /// JSON, the protocol's own form.
+    Json,
+    /// The bare token.
+    PlainText,
+}
+
+impl Request {
+    /// Returns a question that is answered in JSON.
+    pub(crate) fn new(method: Method, target: impl Into<String>) -> Self {
+        Self { method, target: target.into(), accept: Accept::Json }
+    }
+
+    fn head(&self) -> String {
+        let accept = match self.accept {
+            Accept::Json => "application/json",
+            Accept::PlainText => "text/plain",
+        };
+        let (method, length) = match self.method {
+            Method::Get => ("GET", ""),
+            Method::Post => ("POST", "Content-Length: 0\r\n"),
+            Method::Delete => ("DELETE", ""),
+        };
+        let target = &self.target;
+        format!(
+            "{method} {target} HTTP/1.1\r\nHost: keyfob\r\nAccept: {accept}\r\n{length}Connection: close\r\n\r\n"
+        )
+    }
+}
+
+/// A connection, good for one question.
+pub(crate) struct Connection {
+    stream: UnixStream,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects.
+    pub(crate) fn open(socket: &Path, deadline: Deadline) -> Result<Self, Error> {
+        let stream = open_stream(socket, deadline)?;
+        Ok(Self { stream, received: Vec::with_capacity(READ_SIZE) })
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) fn ask(mut self, request: &Request, deadline: Deadline) -> Result<Answer, Error> {
+        self.send(request)?;
+        while deadline.left().is_some() {
+            if let Some(answer) = self.answer_by(deadline)? {
+                return Ok(answer);
+            }
+        }
+        Err(Error::Late)
+    }
+
+    /// Asks. The send timeout of the connection bounds this too.
+    pub(crate) fn send(&mut self, request: &Request) -> Result<(), Error> {
+        self.stream.write_all(request.head().as_bytes()).map_err(during_exchange)
+    }
+
+    /// Waits for the answer until a deadline, or a signal; nothing if it is not there by then.
+    pub(crate) fn answer_by(&mut self, deadline: Deadline) -> Result<Option<Answer>, Error> {
+        let mut chunk = [0; READ_SIZE];
+        while let Some(left) = deadline.left() {
+            self.stream.set_read_timeout(Some(left)).map_err(Error::Io)?;
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Error::Closed),
+                Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+                Err(error) if is_pause(&error) => return Ok(None),
+                Err(error) => return Err(during_exchange(error)),
+            }
+            if let Some(answer) = Answer::read(&self.received)? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Tells whether a read ended because of its timeout or of a signal.
+fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+fn during_exchange(error: io::Error) -> Error {
+    if is_pause(&error) {
+        Error::Late
+    } else if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) {
+        Error::Closed
+    } else {
+        Error::Io(error)
+    }
+}
+
+fn open_stream(socket: &Path, deadline: Deadline) -> Result<UnixStream, Error> {
+    let address = SocketAddrUnix::new(socket).map_err(during_connect)?;
+    let descriptor = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(during_connect)?;
+    while let Some(left) = deadline.left() {
+        set_socket_timeout(&descriptor, Timeout::Send, Some(left.min(CONNECT_PATIENCE)))
+            .map_err(during_connect)?;
+        match connect(&descriptor, &address) {
+            Ok(()) => return Ok(UnixStream::from(descriptor)),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(during_connect(errno)),
+        }
+    }
+    Err(Error::Late)
+}
+
+fn during_connect(errno: Errno) -> Error {
+    match errno {
+        // The socket is not there, or a dead daemon's.
+        Errno::NOENT | Errno::CONNREFUSED => Error::Absent,
+        Errno::ACCESS | Errno::PERM => Error::Denied,
+        Errno::NAMETOOLONG => Error::LongPath,
+        // The backlog was full all the time.
+        Errno::AGAIN => Error::Late,
+        _ => Error::Io(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_request_is_this_text() {
+        let request = Request {
+            method: Method::Get,
+            target: "/v1/accounts/~/token?wait=10".to_owned(),
+            accept: Accept::PlainText,
+        };
+        assert_eq!(
+            request.head(),
+            "GET /v1/accounts/~/token?wait=10 HTTP/1.1\r\nHost: keyfob\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(
+            Request::new(Method::Post, "/v1/stop").head(),
+            "POST /v1/stop HTTP/1.1\r\nHost: keyfob\r\nAccept: application/json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_daemon_that_takes_no_connections_is_late_not_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        // One place in the backlog: Linux queues one connection more than the backlog says.
+        rustix::net::listen(&listener, 0).unwrap();
+        let queued = Connection::open(&socket, Deadline::after(CONNECT_PATIENCE));
+        assert!(queued.is_ok());
+        assert!(matches!(Connection::open(&socket, Deadline::after(SOON)), Err(Error::Late)));
+    }
+
+    #[test]
+    fn room_in_the_backlog_ends_the_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let _queued = Connection::open(&socket, Deadline::after(CONNECT_PATIENCE)).unwrap();
+        std::thread::scope(|scope| {
+            let late = scope.spawn(|| Connection::open(&socket, Deadline::after(CONNECT_PATIENCE)).is_ok());
+            listener.accept().unwrap();
+            assert!(late.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn an_answer_that_comes_in_pieces_after_a_wait_is_whole() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut connection = Connection { stream: ours, received: Vec::new() };
+        theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-len").unwrap();
+        assert!(connection.answer_by(Deadline::after(SOON)).unwrap().is_none());
+        theirs.write_all(b"gth: 5\r\n\r\ntoken").unwrap();
+        let answer = connection.answer_by(Deadline::after(CONNECT_PATIENCE)).unwrap().unwrap();
+        assert_eq!(answer.body, b"token");
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_is_late() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let connection = Connection { stream: ours, received: Vec::new() };
+        let request = Request::new(Method::Get, "/v1/version");
+        assert!(matches!(connection.ask(&request, Deadline::after(SOON)), Err(Error::Late)));
+    }
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_told_apart() {
+        let path = format!("/tmp/{}", "x".repeat(200));
+        let deadline = Deadline::after(CONNECT_PATIENCE);
+        assert!(matches!(Connection::open(Path::new(&path), deadline), Err(Error::LongPath)));
+    }
+}

@@ -1,0 +1,113 @@
+//! What a person sees: foreign text made harmless, times in words.
+//!
+//! The daemon passes on what issuers say. The thing to get wrong: whatever reaches a terminal unchecked can rewrite
+//! what is already there, so every foreign string goes through this file.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// The longest foreign text that is shown: three lines of a terminal.
+const MAX_TEXT: usize = 256;
+
+/// Makes a foreign text harmless, and short.
+pub(crate) fn text(foreign: &str) -> String {
+    let clean = line(foreign);
+    match clean.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", &clean[..end]),
+        None => clean,
+    }
+}
+
+/// Makes a text one harmless line: no control character, nothing that hides or turns what stands beside it.
+pub(crate) fn line(foreign: &str) -> String {
+    let space_for_break = |c| if matches!(c, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}') { ' ' } else { c };
+    foreign.chars().map(space_for_break).filter(|c| !is_harmful(*c)).collect()
+}
+
+/// Returns the time until a moment in words, such as `58 min`; `None` where it has passed.
+pub(crate) fn until(moment: Timestamp, now: Timestamp) -> Option<String> {
+    let left = moment.duration_since(now);
+    (left > SignedDuration::ZERO).then(|| span(left.unsigned_abs()))
+}
+
+/// Returns a length of time in words, in at most two units.
+pub(crate) fn span(length: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let seconds = length.as_secs();
+    let (large, large_unit, small, small_unit) = match seconds {
+        0..MINUTE => return format!("{seconds} s"),
+        MINUTE..HOUR => return format!("{} min", seconds / MINUTE),
+        HOUR..DAY => (seconds / HOUR, "h", seconds % HOUR / MINUTE, "min"),
+        DAY.. => (seconds / DAY, "d", seconds % DAY / HOUR, "h"),
+    };
+    if small == 0 {
+        format!("{large} {large_unit}")
+    } else {
+        format!("{large} {large_unit} {small} {small_unit}")
+    }
+}
+
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
+            '\u{ad}' | '\u{61c}' | '\u{180e}'
+            // Zero-width characters, marks of direction.
+            | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
+            // Embeddings, overrides and isolates of direction.
+            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            // Tags.
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_move_the_cursor_or_turn_the_line() {
+        let cases = [
+            ("plain text, ünïcode, 日本", "plain text, ünïcode, 日本"),
+            ("a\x1b[2Jb", "a[2Jb"),
+            ("a\x1b]0;title\x07b", "a]0;titleb"),
+            ("two\nlines\r\nand\ttab", "two lines  and tab"),
+            ("c1\u{9b}31m", "c131m"),
+            ("del\u{7f}", "del"),
+            ("nul\0", "nul"),
+            ("\u{202e}desrever\u{202c}", "desrever"),
+            ("\u{2066}isolate\u{2069}", "isolate"),
+            ("z\u{200b}e\u{200d}r\u{feff}o\u{2060}", "zero"),
+            ("tag\u{e0041}", "tag"),
+            ("line\u{2028}separator", "line separator"),
+        ];
+        for (foreign, shown) in cases {
+            assert_eq!(text(foreign), shown, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_is_cut_at_256_characters() {
+        assert_eq!(text(&"ä".repeat(256)), "ä".repeat(256));
+        assert_eq!(text(&"ä".repeat(257)), format!("{}…", "ä".repeat(256)));
+    }
+
+    #[test]
+    fn times_are_in_words_of_at_most_two_units() {
+        let cases = [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (11_100, "3 h 5 min"),
+            (86_400, "1 d"),
+            (190_000, "2 d 4 h"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(span(Duration::from_secs(seconds)), words);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What the environment says, as `main` read it.
+//!
+//! An empty variable counts as one that is not set, so that a script can switch one off with `KEYFOB_ACCOUNT= keyfob`.
+
+use std::ffi::OsString;
+
+/// The variables that keyfob reads. Those that lead to files are read where the paths are found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// `KEYFOB_SOCKET`: where the socket is.
+    pub(crate) socket: Option<OsString>,
+    /// `KEYFOB_ACCOUNT`: the account of a command that names none.
+    pub(crate) account: Option<OsString>,
+    /// `KEYFOB_CONFIG`: shown to a person who has no account yet.
+    pub(crate) config: Option<OsString>,
+    /// `KEYFOB_DAEMON`: the program to start.
+    pub(crate) daemon: Option<OsString>,
+    /// `KEYFOB_NO_AUTOSTART`: start nothing.
+    pub(crate) no_autostart: Option<OsString>,
+    /// `NO_COLOR`: neither colours nor bold type.
+    pub(crate) no_color: Option<OsString>,
+    /// `TERM`: `dumb` cannot rewrite a line.
+    pub(crate) term: Option<OsString>,
+}
+
+impl Environment {
+    /// Tells whether `KEYFOB_NO_AUTOSTART` forbids starting a daemon.
+    pub(crate) fn forbids_autostart(&self) -> bool {
+        self.no_autostart.as_ref().is_some_and(|value| value != "0")
+    }
+
+    /// Tells whether a terminal may be sent colours and other escape sequences.
+    pub(crate) fn allows_escapes(&self) -> bool {
+        self.no_color.is_none() && self.has_able_terminal()
+    }
+
+    /// Tells whether the terminal can rewrite a line.
+    pub(crate) fn has_able_terminal(&self) -> bool {
+        self.term.as_ref().is_some_and(|term| term != "dumb")
+    }
+}

@@ -1,0 +1,10 @@
+//! `keyfob` as it is run, against a daemon that is played by this program.
+#![expect(clippy::unwrap_used, reason = "a test harness")]
+
+mod autostart;
+mod command_line;
+mod daemon;
+mod shim;
+mod status;
+mod stop;
+mod token;
