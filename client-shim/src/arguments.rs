@@ -16,6 +16,8 @@ use crate::arguments::mistake::{Mistake, nearest, repeated};
 pub(crate) enum Command {
     /// Print a token.
     Token(TokenOptions, Start),
+    /// Log in.
+    Login(Account, QrCode, Start),
     /// Log out.
     Logout(Account, Start),
     /// Show the accounts.
@@ -35,6 +37,8 @@ pub(crate) enum Command {
 pub(crate) enum Verb {
     /// `token`
     Token,
+    /// `login`
+    Login,
     /// `logout`
     Logout,
     /// `status`
@@ -83,6 +87,15 @@ pub(crate) enum Start {
     Never,
 }
 
+/// Whether a QR code is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QrCode {
+    /// Where it fits.
+    IfItFits,
+    /// Not at all.
+    Never,
+}
+
 /// The form of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -127,6 +140,7 @@ const HELP_COMMAND: &str = "help";
 const MIN_TTL: Known = Known { name: "--min-ttl", value: Value::Seconds };
 const WAIT: Known = Known { name: "--wait", value: Value::Seconds };
 const NO_AUTOSTART: Known = Known { name: "--no-autostart", value: Value::None };
+const NO_QR: Known = Known { name: "--no-qr", value: Value::None };
 const JSON: Known = Known { name: "--json", value: Value::None };
 const HELP: Known = Known { name: "--help", value: Value::None };
 
@@ -155,6 +169,10 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
             },
             start,
         )),
+        Verb::Login => {
+            let qr_code = if parsed.has(NO_QR) { QrCode::Never } else { QrCode::IfItFits };
+            Ok(Command::Login(parsed.account(account)?, qr_code, start))
+        }
         Verb::Logout => Ok(Command::Logout(parsed.account(account)?, start)),
         Verb::Status => {
             let form = if parsed.has(JSON) { Form::Json } else { Form::Table };
@@ -168,11 +186,12 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
 
 impl Verb {
     /// All of them.
-    const ALL: [Self; 5] = [Self::Token, Self::Logout, Self::Status, Self::Reload, Self::Stop];
+    const ALL: [Self; 6] = [Self::Token, Self::Login, Self::Logout, Self::Status, Self::Reload, Self::Stop];
 
     fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Login => "login",
             Self::Logout => "logout",
             Self::Status => "status",
             Self::Reload => "reload",
@@ -184,6 +203,7 @@ impl Verb {
     fn accepts(self) -> (&'static [Known], Operand) {
         match self {
             Self::Token => (&[MIN_TTL, WAIT, NO_AUTOSTART], Operand::Account),
+            Self::Login => (&[NO_QR, NO_AUTOSTART], Operand::Account),
             Self::Logout => (&[NO_AUTOSTART], Operand::Account),
             Self::Status => (&[JSON, NO_AUTOSTART], Operand::Account),
             Self::Reload | Self::Stop => (&[], Operand::None),
@@ -332,6 +352,8 @@ mod tests {
                     Start::Never,
                 ),
             ),
+            ("login", Command::Login(Account::Default, QrCode::IfItFits, Start::IfNeeded)),
+            ("login --no-qr prod --no-autostart", Command::Login(named("prod"), QrCode::Never, Start::Never)),
             ("logout -- prod", Command::Logout(named("prod"), Start::IfNeeded)),
             ("status", Command::Status(StatusOptions { account: None, form: Form::Table }, Start::IfNeeded)),
             (
@@ -364,7 +386,7 @@ mod tests {
             ("tokn", r#"there is no command "tokn", did you mean token?; run: keyfob help"#),
             ("zzz", r#"there is no command "zzz"; run: keyfob help"#),
             ("--verson", r#"there is no command "--verson", did you mean --version?; run: keyfob help"#),
-            ("help logot", r#"there is no command "logot", did you mean logout?; run: keyfob help"#),
+            ("help logn", r#"there is no command "logn", did you mean login?; run: keyfob help"#),
             (
                 "token --minttl 5",
                 r#"there is no option "--minttl", did you mean --min-ttl?; run: keyfob help token"#,

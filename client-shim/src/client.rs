@@ -35,6 +35,11 @@ impl Client {
         Ok(Self { socket: socket::find(environment.socket.clone())?, autostart })
     }
 
+    /// Returns the same daemon, but never a new one in its place.
+    pub(crate) fn running(&self) -> Self {
+        Self { socket: self.socket.clone(), autostart: Autostart::Never }
+    }
+
     /// Connects; starts a daemon where none answers.
     pub(crate) fn connect(&self, deadline: Deadline) -> Result<Connection, Failure> {
         match (self.open(deadline), &self.autostart) {

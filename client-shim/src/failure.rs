@@ -15,7 +15,11 @@ use crate::arguments::mistake::Mistake;
 use crate::autostart;
 use crate::connection;
 use crate::display;
+use crate::login::NotSignedIn;
 use crate::token::NoToken;
+
+/// The exit code of a program that Ctrl-C ended: 128 and the number of SIGINT.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +58,21 @@ pub(crate) enum Failure {
     /// What there is to say could not be written.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
+    /// Nobody is signed in.
+    #[error(transparent)]
+    NotSignedIn(#[from] NotSignedIn),
+    /// The user pressed Ctrl-C.
+    #[error("cancelled")]
+    Interrupted,
+    /// The user pressed Ctrl-C, and the daemon does not know of it.
+    #[error("cancelled, but the login may go on: {0}")]
+    InterruptedAlone(Box<Self>),
     /// The daemon is still there.
     #[error("keyfobd (pid {0}) is still finishing its work; to end it at once run: kill {0}")]
     StillRunning(u32),
+    /// Signals cannot be received.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signals(io::Error),
 }
 
 impl Failure {
@@ -92,9 +108,13 @@ impl Failure {
             Self::Start(error) => error.exit(),
             Self::Unreachable { error, .. } => exit_of(error),
             Self::Refused(body) => body.error.exit(),
-            Self::Unexplained { .. } | Self::NoToken(_) | Self::Output(_) | Self::StillRunning(_) => {
-                Exit::Unavailable
-            }
+            Self::NotSignedIn(reason) => reason.exit(),
+            Self::Unexplained { .. }
+            | Self::NoToken(_)
+            | Self::Output(_)
+            | Self::StillRunning(_)
+            | Self::Signals(_) => Exit::Unavailable,
+            Self::Interrupted | Self::InterruptedAlone(_) => return INTERRUPTED,
         };
         exit as u8
     }

@@ -9,6 +9,7 @@ pub(crate) fn page(verb: Option<Verb>) -> &'static str {
     match verb {
         None => include_str!("help/overview.txt"),
         Some(Verb::Token) => include_str!("help/token.txt"),
+        Some(Verb::Login) => include_str!("help/login.txt"),
         Some(Verb::Logout) => include_str!("help/logout.txt"),
         Some(Verb::Status) => include_str!("help/status.txt"),
         Some(Verb::Reload) => include_str!("help/reload.txt"),

@@ -13,7 +13,11 @@ mod display;
 mod environment;
 mod failure;
 mod help;
+mod login;
 mod process;
+mod prompt;
+mod qr;
+mod screen;
 mod session;
 mod status;
 mod token;
@@ -51,6 +55,9 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     };
     match command {
         Command::Token(options, start) => token::run(&options, &client(start)?, &mut io::stdout().lock()),
+        Command::Login(account, qr_code, start) => {
+            login::run(&account, &client(start)?, qr_code, environment)
+        }
         Command::Logout(account, start) => print(&session::log_out(&account, &client(start)?)?),
         Command::Status(options, start) => print(&status::report(&options, &client(start)?, environment)?),
         Command::Reload => print(&control::reload(&client(Start::Never)?)?),

@@ -7,6 +7,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::daemon::Daemon;
 
 /// Longer than anything the shim does: who waits so long waits in vain.
@@ -22,6 +24,7 @@ pub(crate) struct Outcome {
 
 /// A run that is not over.
 pub(crate) struct Running {
+    pid: Pid,
     lines: Receiver<String>,
     outcome: Receiver<(ExitStatus, String)>,
 }
@@ -69,6 +72,7 @@ impl Outcome {
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
+        let pid = Pid::from_child(&child);
         let (stderr, lines) = mpsc::channel();
         if let Some(pipe) = child.stderr.take() {
             thread::spawn(move || {
@@ -79,10 +83,19 @@ impl Running {
         }
         let (end, outcome) = mpsc::channel();
         thread::spawn(move || end.send(wait(child)).unwrap_or_default());
-        Self { lines, outcome }
+        Self { pid, lines, outcome }
     }
 
-    /// Waits for the end.
+    /// Waits for a line on standard error with a text in it.
+    pub(crate) fn expect_line(&self, text: &str) {
+        while !self.lines.recv_timeout(LIMIT).unwrap().contains(text) {}
+    }
+
+    pub(crate) fn interrupt(&self) {
+        kill_process(self.pid, Signal::INT).unwrap();
+    }
+
+    /// Waits for the end; `stderr` is what no `expect_line` has read.
     pub(crate) fn outcome(self) -> Outcome {
         let (status, stdout) = self.outcome.recv_timeout(LIMIT).unwrap();
         let mut stderr = String::new();
