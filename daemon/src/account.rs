@@ -1,6 +1,7 @@
 //! An account is settings, nothing running: which issuer, which client, which grant, for which scope.
 
 pub mod registry;
+pub(crate) mod suggestion;
 
 use std::sync::Arc;
 

@@ -10,3 +10,5 @@ pub mod grant;
 pub mod account;
 
 pub mod store;
+
+pub mod config;

@@ -1,0 +1,770 @@
+//! The configuration file: TOML in, accounts out. Every mistake is reported at once, each with its line.
+//!
+//! The text becomes a tree in which every key knows its place. Each table is walked by the code that knows its keys,
+//! serde reads each value, and what is wrong goes to one report. Either there is no mistake, or there is no [`Config`].
+
+mod account;
+mod client;
+mod client_secret;
+pub mod environment;
+pub mod file;
+pub mod mistake;
+mod report;
+mod server;
+mod table;
+mod value;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use keyfob_protocol::account::AccountName;
+use toml::de::DeTable;
+
+use crate::account::Account;
+use crate::account::suggestion::nearest;
+use crate::config::account::account;
+use crate::config::environment::Environment;
+use crate::config::file::Danger;
+use crate::config::mistake::Mistakes;
+use crate::config::report::{Place, Report, Reported, Wrong};
+use crate::config::table::{Entry, Table};
+use crate::store::key::KeyChoice;
+
+/// What the configuration file says.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The account that is meant where none is named. The only account is the default by itself.
+    pub default_account: Option<AccountName>,
+    /// The accounts, sorted by name.
+    pub accounts: Vec<Account>,
+    /// Where the key of the store is kept.
+    pub store: KeyChoice,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else may have written it.
+    #[error("refusing {}: {}", .path.display(), .danger.sentence(.path))]
+    Unsafe {
+        /// The file, or its directory.
+        path: PathBuf,
+        /// How.
+        danger: Danger,
+    },
+    /// What it says is wrong.
+    #[error("{0}")]
+    Mistakes(Mistakes),
+}
+
+impl Config {
+    /// Reads the configuration file. Where there is none, there are no accounts.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, if others could have written it, or with every mistake in it.
+    pub fn read(file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        let Some(bytes) = file::read(file)? else { return Ok(Self::default()) };
+        Self::parse(file, &bytes, environment).map_err(ConfigError::Mistakes)
+    }
+
+    /// Reads the contents of the configuration file.
+    fn parse(file: &Path, bytes: &[u8], environment: &Environment) -> Result<Self, Mistakes> {
+        let text = match str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => return Err(not_utf8(file, bytes, error.valid_up_to())),
+        };
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let mut report = Report::new(text);
+        report.add_syntax(&errors);
+        let config = Table::whole(document.get_ref(), &report, |table| config(table, environment));
+        report.conclude(file, config)
+    }
+}
+
+/// The choices for `store.key` that only a later version knows.
+const LATER_KEY_CHOICES: [&str; 1] = ["passphrase_command"];
+
+/// Reads the outermost table.
+fn config(table: &mut Table<'_>, environment: &Environment) -> Result<Config, Reported> {
+    let mut names = Vec::new();
+    let accounts = table.table("accounts", "write [accounts.NAME]", |accounts| {
+        names = accounts.keys();
+        accounts.every("write [accounts.NAME]", |name, table| account(name, table, environment))
+    });
+    let store = table.table("store", "write [store]", |store| store.word("key", &LATER_KEY_CHOICES));
+    let default_account = default_account(table, &names);
+    let accounts = accounts?.unwrap_or_default();
+    let only = match &accounts[..] {
+        [only] => Some(only.name.clone()),
+        [] | [_, _, ..] => None,
+    };
+    Ok(Config {
+        default_account: default_account?.or(only),
+        accounts,
+        store: store?.flatten().unwrap_or_default(),
+    })
+}
+
+fn default_account(table: &mut Table<'_>, known: &[&str]) -> Entry<AccountName> {
+    const KEY: &str = "default_account";
+    let Some(name) = table.read::<AccountName>(KEY)? else { return Ok(None) };
+    if known.contains(&name.as_str()) {
+        return Ok(Some(name));
+    }
+    let hint = match nearest(name.as_str(), known.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("write one as [accounts.{name}]"),
+    };
+    Err(table.blame_absence(KEY, Wrong::new(format!("no account \"{name}\"")).hint(hint)))
+}
+
+fn not_utf8(file: &Path, bytes: &[u8], offset: usize) -> Mistakes {
+    let text = String::from_utf8_lossy(bytes);
+    let report = Report::new(&text);
+    let place = Place { path: String::new(), offset };
+    report.add(&place, Wrong::new("not UTF-8").hint("save the file as UTF-8"));
+    report.into_mistakes(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::account::Grant;
+    use crate::oauth::{ClientAuthentication, ClientSecret, EndpointUrl, Endpoints, LoopbackHttp, Server};
+    use crate::token::Scope;
+
+    /// Everything that a file may say.
+    const FULL: &str = include_str!("config/fixtures/full.toml");
+
+    fn environment() -> Environment {
+        let variables = [
+            ("HOME", "/home/ann"),
+            ("CI_SECRET", "CANARY-VALUE"),
+            ("EMPTY", ""),
+            ("CREDENTIALS_DIRECTORY", "/run/credentials/keyfobd.service"),
+        ];
+        variables.map(|(name, value)| (name.into(), value.into())).into_iter().collect()
+    }
+
+    fn parse(text: &str) -> Result<Config, Mistakes> {
+        Config::parse(Path::new("config.toml"), text.as_bytes(), &environment())
+    }
+
+    fn account(config: &Config, name: &str) -> Account {
+        config.accounts.iter().find(|account| account.name.as_str() == name).unwrap().clone()
+    }
+
+    fn url(text: &str) -> EndpointUrl {
+        EndpointUrl::parse(text, LoopbackHttp::Allowed).unwrap()
+    }
+
+    #[test]
+    fn a_file_with_everything_gives_its_accounts() {
+        let config = parse(FULL).unwrap();
+        let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
+        assert_eq!(names, ["ci", "corp", "sandbox", "service", "vault"]);
+        assert_eq!(config.default_account.as_ref().unwrap().as_str(), "corp");
+        assert_eq!(config.store, KeyChoice::Keyring);
+
+        let corp = account(&config, "corp");
+        let issuer = "https://login.example.com/tenant/".to_owned();
+        assert_eq!(corp.server, Server::Discovered { issuer, loopback: LoopbackHttp::Refused });
+        assert_eq!(corp.client.id, "cli");
+        assert!(matches!(corp.client.authentication, ClientAuthentication::None));
+        assert_eq!(corp.grant, Grant::DeviceCode);
+        assert_eq!(corp.scope, Scope::parse("offline_access openid"));
+        assert_eq!(corp.audience.as_deref(), Some("https://api.example.com"));
+        assert_eq!(corp.loopback, LoopbackHttp::Refused);
+
+        let ci = account(&config, "ci");
+        let endpoints = Endpoints {
+            token: url("https://login.example.com/token"),
+            device_authorization: None,
+            revocation: Some(url("https://login.example.com/revoke")),
+        };
+        assert_eq!(ci.server, Server::Given(endpoints));
+        assert_eq!(ci.grant, Grant::ClientCredentials);
+        assert!(ci.scope.is_empty());
+        assert_eq!(ci.audience, None);
+
+        let sandbox = account(&config, "sandbox");
+        let endpoints = Endpoints {
+            token: url("http://localhost:8080/token"),
+            device_authorization: Some(url("http://127.0.0.1:8080/device")),
+            revocation: None,
+        };
+        assert_eq!(sandbox.server, Server::Given(endpoints));
+        assert_eq!(sandbox.loopback, LoopbackHttp::Allowed);
+    }
+
+    #[test]
+    fn a_client_secret_is_found_where_the_file_says() {
+        use ClientAuthentication::{SecretBasic, SecretPost};
+        let config = parse(FULL).unwrap();
+        let authentication = |name| account(&config, name).client.authentication;
+        let SecretBasic(ClientSecret::File(path)) = authentication("ci") else { panic!("a file, basic") };
+        assert_eq!(path, Path::new("/home/ann/.secrets/ci"));
+        let SecretPost(ClientSecret::Value(value)) = authentication("sandbox") else {
+            panic!("a value, post")
+        };
+        assert_eq!(value.expose_secret(), "CANARY-VALUE");
+        let SecretBasic(ClientSecret::Command(line)) = authentication("vault") else {
+            panic!("a command, basic")
+        };
+        assert_eq!(line, ["pass", "show", "vault"]);
+        let SecretBasic(ClientSecret::File(path)) = authentication("service") else {
+            panic!("a file, basic")
+        };
+        assert_eq!(path, Path::new("/run/credentials/keyfobd.service/service-secret"));
+    }
+
+    #[test]
+    fn the_only_account_is_the_default_by_itself() {
+        let one = "[accounts.prod]\nissuer = 'https://i'\nclient_id = 'c'\ngrant = 'device_code'\n";
+        assert_eq!(parse(one).unwrap().default_account.unwrap().as_str(), "prod");
+        let two = format!("{one}{}", one.replace("prod", "ci"));
+        assert_eq!(parse(&two).unwrap().default_account, None);
+    }
+
+    #[test]
+    fn an_empty_file_has_no_accounts() {
+        for text in ["", "\n", "# nothing yet\n", "\u{feff}", "[accounts]\n", "[store]\n"] {
+            let config = parse(text).unwrap();
+            assert!(config.accounts.is_empty() && config.default_account.is_none(), "{text:?}");
+            assert_eq!(config.store, KeyChoice::Auto);
+        }
+    }
+
+    #[test]
+    fn five_mistakes_give_five_lines() {
+        let lines = [
+            "default_account = 'prdo'",
+            "",
+            "[accounts.prod]",
+            "issuer = 'https://login.example.com'",
+            "client_id = 7",
+            "grant = 'device_cod'",
+            "scopes = ['openid', 'two words']",
+            "",
+            "[accounts.ci]",
+            "isuer = 'https://login.example.com'",
+            "client_id = 'ci'",
+            "grant = 'device_code'",
+        ];
+        assert_eq!(
+            parse(&lines.join("\n")).unwrap_err().to_string(),
+            r#"config.toml:1: default_account: no account "prdo"; did you mean "prod"?
+config.toml:5: accounts.prod.client_id: must be a string, not an integer
+config.toml:6: accounts.prod.grant: unknown value "device_cod"; did you mean "device_code"?
+config.toml:7: accounts.prod.scopes[1]: must be one scope, without spaces; write ["one", "two"]
+config.toml:10: accounts.ci.isuer: unknown key; did you mean "issuer"?"#
+        );
+    }
+
+    #[test]
+    fn a_mistake_knows_its_column() {
+        let mistakes = parse("\n[store]\nkey = 3\n[accounts.\u{fc}]\n  'a\u{fc}' = 1\n").unwrap_err();
+        let places: Vec<_> = mistakes
+            .list
+            .iter()
+            .map(|mistake| (mistake.line, mistake.column, mistake.path.as_str()))
+            .collect();
+        assert_eq!(places[0], (3, 7, "store.key"));
+        assert_eq!(places.last(), Some(&(5, 3, "accounts.\"\u{fc}\".\"a\u{fc}\"")));
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_reported_line_by_line_with_what_can_be_read_of_the_rest() {
+        let lines = [
+            "[accounts.prod]",
+            "issuer = https://login.example.com",
+            r#"client_id = "prod"#,
+            r#"grant = "device_code""#,
+            r#"grant = "device_cod""#,
+            r#"colour = "red""#,
+            r#"scopes = ["a" "b"]"#,
+            "",
+            "[accounts.ci",
+            r#"client_id = "ci""#,
+            "",
+            "[store]",
+            r#"key = "keyrign""#,
+            "colour",
+        ];
+        assert_eq!(
+            parse(&lines.join("\n")).unwrap_err().to_string(),
+            r#"config.toml:2: string values must be quoted, expected literal string
+config.toml:3: invalid basic string, expected `"`
+config.toml:5: grant: duplicate key; keep one of the two
+config.toml:6: accounts.prod.colour: unknown key; known here: audience, client_authentication, client_id, client_secret, device_authorization_endpoint, grant, issuer, revocation_endpoint, scopes, tls, token_endpoint
+config.toml:7: missing comma between array elements, expected `,`
+config.toml:9: unclosed table, expected `]`
+config.toml:13: store.key: unknown value "keyrign"; did you mean "keyring"?
+config.toml:14: key with no value, expected `=`"#
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_about_what_may_only_have_been_misread() {
+        for (text, sentences) in [
+            (
+                "[accounts.a]\nissuer = nonsense\nclient_id = 'c'\ngrant = 'device_code'",
+                "2: invalid float, expected `nan`; if it is a text, put it in quotes",
+            ),
+            ("[accounts.a]\nclient_id = 0oauth", "2: invalid octal number"),
+            ("[accounts.a]\nclient_id =", "2: there is no value"),
+            ("[accounts.a]\nissuer = 'https://i'\ngrant", "3: key with no value, expected `=`"),
+            ("default_account = 'a'\n[accounts.a\nissuer = 'https://i'", "2: unclosed table, expected `]`"),
+            (
+                "[store]\nkey = 'auto'\n[store]\ncolour = 1",
+                "3: store: duplicate key; keep one of the two\n4: store.colour: unknown key; known here: key",
+            ),
+        ] {
+            assert_eq!(of(text), sentences, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_there_twice_is_reported_where_it_is_repeated() {
+        let text =
+            "[accounts.a]\nissuer = 'https://i'\nclient_id = 'a'\ngrant = 'device_code'\n[accounts.a]\n";
+        assert_eq!(
+            parse(text).unwrap_err().to_string(),
+            "config.toml:5: a: duplicate key; keep one of the two"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_reported_with_their_line() {
+        let parse =
+            |bytes: &[u8]| Config::parse(Path::new("c"), bytes, &environment()).unwrap_err().to_string();
+        assert_eq!(parse(b"# one\n# \xff two\n"), "c:2: not UTF-8; save the file as UTF-8");
+        assert_eq!(parse(b"# one\n\xff"), "c:2: not UTF-8; save the file as UTF-8");
+    }
+
+    #[test]
+    fn outside_the_accounts_each_mistake_has_its_sentence() {
+        for (text, sentences) in [
+            ("colour = 1", "1: colour: unknown key; known here: accounts, default_account, store"),
+            ("acounts = {}", "1: acounts: unknown key; did you mean \"accounts\"?"),
+            ("accounts = 3", "1: accounts: must be a table, not an integer; write [accounts.NAME]"),
+            ("[[accounts]]\nx = 1", "1: accounts: must be a table, not an array; write [accounts.NAME]"),
+            (
+                "[accounts]\nprod = 'x'",
+                "2: accounts.prod: must be a table, not a string; write [accounts.NAME]",
+            ),
+            ("store = 2026-01-01", "1: store: must be a table, not a date; write [store]"),
+            ("[store]\nkind = 'auto'", "2: store.kind: unknown key; known here: key"),
+            ("[store]\nkey = []", "2: store.key: must be a string, not an array"),
+            (
+                "[store]\nkey = 'cloud'",
+                "2: store.key: unknown value; use \"auto\", \"keyring\", \"credential\", \"file\" or \"memory\"",
+            ),
+            (
+                "[store]\nkey = 'passphrase_command'",
+                "2: store.key: this version of keyfob does not support \"passphrase_command\" yet",
+            ),
+            ("default_account = 1.5", "1: default_account: must be a string, not a float"),
+            (
+                "default_account = 'prod'",
+                "1: default_account: no account \"prod\"; write one as [accounts.prod]",
+            ),
+            (
+                "default_account = '~'",
+                "1: default_account: \"~\" is no account name: use 1 to 64 letters, digits, '_', '.' or '-', and \
+                 begin with a letter or a digit",
+            ),
+        ] {
+            assert_eq!(of(text), sentences, "{text}");
+        }
+    }
+
+    /// Returns the mistakes of a text, without the name of the file.
+    fn of(text: &str) -> String {
+        parse(text).unwrap_err().to_string().replace("config.toml:", "")
+    }
+
+    /// Returns the mistakes of an account, with lines counted from the first of these.
+    fn in_account(lines: &str) -> String {
+        of(&format!("[accounts.a]\n{lines}")).replace("accounts.a.", "")
+    }
+
+    #[test]
+    fn where_the_server_is_each_mistake_has_its_sentence() {
+        const BESIDE: &str =
+            "the metadata of the issuer names the endpoints; remove either the issuer or all endpoints";
+        const HTTPS: &str =
+            "must be https; plain http is for loopback only, with tls = { allow_http_loopback = true }";
+        const INSTEAD: &str = "write the URL, or an issuer in place of all endpoints";
+        for (lines, sentences) in [
+            (
+                "",
+                "1: issuer: missing; write the URL of the issuer, or a token_endpoint where it publishes no \
+                 metadata"
+                    .to_owned(),
+            ),
+            ("issuer = 1", "2: issuer: must be a string, not an integer".to_owned()),
+            ("issuer = 'login'", "2: issuer: must be a URL; begin with https://".to_owned()),
+            ("issuer = 'https://i?x=1'", "2: issuer: must have no query".to_owned()),
+            ("issuer = 'https://i#x'", "2: issuer: must have no fragment".to_owned()),
+            ("issuer = 'https://ann:pw@i'", "2: issuer: must have no user name or password".to_owned()),
+            ("issuer = ' https://i'", "2: issuer: must have no spaces or control characters".to_owned()),
+            (r#"issuer = "https://i\n""#, "2: issuer: must have no spaces or control characters".to_owned()),
+            ("issuer = 'http://localhost'", format!("2: issuer: {HTTPS}")),
+            ("issuer = 'http://i'\ntls = { allow_http_loopback = true }", format!("2: issuer: {HTTPS}")),
+            (
+                "issuer = 'https://i'\ntoken_endpoint = 'https://t'\nrevocation_endpoint = 'https://r'",
+                format!("3: token_endpoint: {BESIDE}\n4: revocation_endpoint: {BESIDE}"),
+            ),
+            ("revocation_endpoint = 'https://r'\ndevice_authorization_endpoint = 'https://d'", {
+                format!("1: token_endpoint: missing; {INSTEAD}")
+            }),
+            (
+                "token_endpoint = 'https://t'",
+                format!(
+                    "1: device_authorization_endpoint: missing, and grant = \"device_code\" begins there; {INSTEAD}"
+                ),
+            ),
+            (
+                "issuer = 'https://i'\ntls = true",
+                "3: tls: must be a table, not a boolean; write tls = { allow_http_loopback = true }"
+                    .to_owned(),
+            ),
+            (
+                "issuer = 'http://localhost'\ntls = { allow_http_loopback = 'yes' }",
+                "3: tls.allow_http_loopback: must be a boolean, not a string".to_owned(),
+            ),
+            (
+                "issuer = 'https://i'\ntls = { allow_http_loopbak = true }",
+                "3: tls.allow_http_loopbak: unknown key; did you mean \"allow_http_loopback\"?".to_owned(),
+            ),
+            (
+                "issuer = 'https://i'\ntls = { ca_file = '/x' }",
+                "3: tls.ca_file: this version of keyfob does not support this key yet".to_owned(),
+            ),
+        ] {
+            let lines = format!("{lines}\nclient_id = 'c'\ngrant = 'device_code'");
+            assert_eq!(in_account(&lines), sentences, "{lines}");
+        }
+    }
+
+    #[test]
+    fn about_the_client_each_mistake_has_its_sentence() {
+        const WRITE: &str = r#"write { file = "/path/to/it" }"#;
+        for (grant, lines, sentences) in [
+            ("device_code", "", "1: client_id: missing; write the id that the issuer gave you".to_owned()),
+            ("device_code", "clientid = 'c'", "4: clientid: unknown key; did you mean \"client_id\"?".to_owned()),
+            (
+                "device_code",
+                "client_id = ''",
+                "4: client_id: must be one or more visible ASCII characters".to_owned(),
+            ),
+            (
+                "device_code",
+                "client_id = \"a\\u0000\"",
+                "4: client_id: must be one or more visible ASCII characters".to_owned(),
+            ),
+            (
+                "client_credentials",
+                "client_id = 'c'",
+                format!("1: client_secret: missing, and grant = \"client_credentials\" needs it; {WRITE}"),
+            ),
+            (
+                "device_code",
+                "client_id = 'c'\nclient_authentication = 'client_secret_post'",
+                format!("1: client_secret: missing, and client_authentication needs it; {WRITE}"),
+            ),
+            (
+                "device_code",
+                "client_id = 'c'\nclient_authentication = 'private_key_jwt'",
+                "5: client_authentication: unknown value; use \"client_secret_basic\", \"client_secret_post\" or \
+                 \"none\""
+                    .to_owned(),
+            ),
+            (
+                "client_credentials",
+                "client_id = 'c'\nclient_authentication = 'none'\nclient_secret = { file = '/s' }",
+                "5: client_authentication: \"none\" sends no secret, but there is a client_secret; remove one of \
+                 the two"
+                    .to_owned(),
+            ),
+        ] {
+            let lines = format!("issuer = 'https://i'\ngrant = '{grant}'\n{lines}");
+            assert_eq!(in_account(&lines), sentences, "{lines}");
+        }
+    }
+
+    #[test]
+    fn about_a_client_secret_each_mistake_has_its_sentence() {
+        const MISSING: &str = "client_secret.file: missing; write file, env, command or credential";
+        const ABSOLUTE: &str = "client_secret.file: must be an absolute path, or begin with ~/";
+        const PROGRAM: &str = "client_secret.command: must begin with the name of a program";
+        const NAME: &str = "client_secret.credential: must be the name of a systemd credential, not a path";
+        const UNSET: &str = "client_secret.env: keyfobd was started without this variable; set it where keyfobd \
+                             starts, or use file";
+        for (value, sentence) in [
+            (
+                "'hunter2'",
+                "client_secret: must be a table, not a string; keep the secret out of this file: write \
+                 { file = \"/path/to/it\" }, or env, command, credential",
+            ),
+            ("{}", MISSING),
+            ("{ flie = '/s' }", "client_secret.flie: unknown key; did you mean \"file\"?"),
+            (
+                "{ file = '/s', env = 'CI_SECRET' }",
+                "client_secret.env: is given beside file; keep one of the two",
+            ),
+            ("{ file = 's' }", ABSOLUTE),
+            ("{ file = '' }", ABSOLUTE),
+            ("{ file = '~ben/s' }", ABSOLUTE),
+            ("{ file = \"/s\\u0000\" }", ABSOLUTE),
+            ("{ env = 'UNSET' }", UNSET),
+            ("{ env = 'EMPTY' }", UNSET),
+            ("{ env = '' }", UNSET),
+            (
+                "{ command = 'pass show ci' }",
+                "client_secret.command: must be an array of strings, not a string",
+            ),
+            ("{ command = ['pass', 3] }", "client_secret.command[1]: must be a string, not an integer"),
+            ("{ command = [] }", PROGRAM),
+            ("{ command = [''] }", PROGRAM),
+            ("{ command = [\"pass\\u0000\"] }", "client_secret.command[0]: must have no NUL character"),
+            ("{ credential = '../ci' }", NAME),
+            ("{ credential = '..' }", NAME),
+            ("{ credential = '' }", NAME),
+        ] {
+            let lines = format!(
+                "issuer = 'https://i'\nclient_id = 'c'\ngrant = 'client_credentials'\nclient_secret = {value}"
+            );
+            assert_eq!(in_account(&lines), format!("5: {sentence}"), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_the_environment_lacks_is_said() {
+        let text = "[accounts.a]\nissuer = 'https://i'\nclient_id = 'c'\ngrant = 'client_credentials'\n";
+        for (value, sentence) in [
+            ("file = '~/s'", "client_secret.file: must be an absolute path, or begin with ~/"),
+            (
+                "credential = 's'",
+                "client_secret.credential: keyfobd was started without credentials; pass them with \
+                 LoadCredential= in the systemd service, or use file",
+            ),
+        ] {
+            let text = format!("{text}client_secret = {{ {value} }}");
+            let mistakes =
+                Config::parse(Path::new("c"), text.as_bytes(), &Environment::default()).unwrap_err();
+            assert_eq!(mistakes.to_string(), format!("c:5: accounts.a.{sentence}"));
+        }
+    }
+
+    #[test]
+    fn about_the_rest_of_an_account_each_mistake_has_its_sentence() {
+        const SCOPE: &str = "must be visible ASCII characters other than \" and \\";
+        const AUDIENCE: &str =
+            "4: audience: must be a text without control characters; leave it out for none";
+        for (lines, sentences) in [
+            ("", "1: grant: missing; write \"device_code\" or \"client_credentials\"".to_owned()),
+            (
+                "grant = 'implicit'",
+                "4: grant: unknown value; use \"device_code\" or \"client_credentials\"".to_owned(),
+            ),
+            (
+                "grant = 'device-code'",
+                "4: grant: unknown value \"device-code\"; did you mean \"device_code\"?".to_owned(),
+            ),
+            ("audience = ''\ngrant = 'device_code'", AUDIENCE.to_owned()),
+            ("audience = \"a\\u0000\"\ngrant = 'device_code'", AUDIENCE.to_owned()),
+            (
+                "scopes = 'openid email'\ngrant = 'device_code'",
+                "4: scopes: must be an array of strings, not a string".to_owned(),
+            ),
+            (
+                "scopes = [\n'fine',\n'', '\"', 3,\n'\\', '\u{e9}']\ngrant = 'device_code'",
+                format!(
+                    "6: scopes[1]: {SCOPE}\n6: scopes[2]: {SCOPE}\n6: scopes[3]: must be a string, not an \
+                     integer\n7: scopes[4]: {SCOPE}\n7: scopes[5]: {SCOPE}"
+                ),
+            ),
+        ] {
+            let lines = format!("issuer = 'https://i'\nclient_id = 'c'\n{lines}");
+            assert_eq!(in_account(&lines), sentences, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_bad_account_name_is_reported_once_and_harmlessly() {
+        let keys = "issuer = 'https://i'\nclient_id = 'c'\ngrant = 'device_code'\n";
+        assert_eq!(
+            of(&format!("[accounts.\"a\\u001B[31m\"]\n{keys}")),
+            "1: accounts.\"a\\u{1b}[31m\": \"a\\u{1b}[31m\" is no account name: use 1 to 64 letters, digits, '_', \
+             '.' or '-', and begin with a letter or a digit"
+        );
+    }
+
+    #[test]
+    fn what_a_later_version_supports_is_named_and_nothing_else_is_asked_for() {
+        assert_eq!(
+            in_account("flyte = 'dns:///f'\ngrant = 'authorization_code'"),
+            "2: flyte: this version of keyfob does not support this key yet\n\
+             3: grant: this version of keyfob does not support \"authorization_code\" yet"
+        );
+        assert_eq!(
+            in_account("grant = 'command'\ncommand = ['gcloud']\ncomand = ['x']"),
+            "2: grant: this version of keyfob does not support \"command\" yet\n\
+             3: command: this version of keyfob does not support this key yet\n\
+             4: comand: unknown key; did you mean \"command\"?"
+        );
+    }
+
+    #[test]
+    fn no_message_repeats_a_value_that_could_be_a_secret() {
+        const CANARY: &str = "CANARY-hunter2";
+        let keys = [
+            "issuer",
+            "token_endpoint",
+            "device_authorization_endpoint",
+            "revocation_endpoint",
+            "client_id",
+            "grant",
+            "scopes",
+            "audience",
+            "client_secret",
+            "client_authentication",
+            "tls",
+            "flyte",
+            "secret",
+        ];
+        let values = [
+            format!("'{CANARY}'"),
+            CANARY.to_owned(),
+            format!("'{CANARY}"),
+            format!("'https://ann:{CANARY}@login.example.com'"),
+            format!("['{CANARY}\u{e9}', 3]"),
+            format!("{{ file = '{CANARY}' }}"),
+            format!("{{ env = '{CANARY}' }}"),
+            format!("{{ command = '{CANARY}' }}"),
+            format!("{{ credential = '/{CANARY}' }}"),
+        ];
+        for (key, value) in keys.iter().flat_map(|key| values.iter().map(move |value| (key, value))) {
+            let mistakes = parse(&format!("[accounts.a]\n{key} = {value}\n")).unwrap_err();
+            assert!(!format!("{mistakes} {mistakes:?}").contains(CANARY), "{key} = {value}: {mistakes}");
+        }
+        assert!(!format!("{:?} {:?}", parse(FULL).unwrap(), environment()).contains("CANARY"));
+    }
+
+    #[test]
+    fn a_file_of_nonsense_costs_little_and_is_cut_short() {
+        let keys: String = (0..50_000).map(|number| format!("key{number} = {number}\n")).collect();
+        for text in [
+            "=\n".repeat(20_000),
+            "[".repeat(1 << 19),
+            "a.".repeat(1 << 18),
+            format!("[accounts]\n{keys}"),
+            keys,
+        ] {
+            let mistakes = parse(&text).unwrap_err();
+            assert!(mistakes.list.len() <= 100, "{} mistakes", mistakes.list.len());
+            assert!(mistakes.to_string().len() < 50_000);
+        }
+        let keys: String = (0..150).map(|number| format!("key{number} = 1\n")).collect();
+        assert!(of(&keys).ends_with("\n 50 more mistakes like these"));
+    }
+
+    #[test]
+    fn where_there_is_no_file_there_are_no_accounts() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config::read(&directory.path().join("none/config.toml"), &environment()).unwrap();
+        assert!(config.accounts.is_empty());
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_what_mends_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, "colour = 1\n").unwrap();
+        let sentence = || Config::read(&file, &environment()).unwrap_err().to_string();
+        assert!(
+            sentence().starts_with(&format!("{}:1: colour: unknown key", file.display())),
+            "{}",
+            sentence()
+        );
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o620)).unwrap();
+        let path = std::fs::canonicalize(&file).unwrap();
+        let path = path.display();
+        assert_eq!(sentence(), format!("refusing {path}: others may write it; run chmod go-w {path}"));
+    }
+
+    /// Returns lines that make sense, each for itself.
+    fn fragments() -> Vec<String> {
+        let odd = [
+            "[accounts]",
+            "[accounts.a]",
+            "[[accounts]]",
+            "[[accounts.a]]",
+            "[accounts.a.tls]",
+            "accounts = {}",
+            "accounts.a = { tls = { allow_http_loopback = true } }",
+            "accounts.a.tls = 1",
+            "tls.x = 1",
+            "tls = []",
+            "[store.key]",
+            "store.key = 'file'",
+            "store = { key = 'file' }",
+            "[",
+            "]",
+            "\"\"\"",
+            "= 1",
+            "[a.\"\".b]",
+        ];
+        FULL.lines().chain(odd).map(|line| format!("{line}\n")).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..400),
+            r"\PC{0,200}".prop_map(String::into_bytes),
+            r#"([\[\]{}="'.,\#\\\r\n a-c1]|accounts|"""|'''){0,200}"#.prop_map(String::into_bytes),
+            prop::sample::subsequence(fragments(), 0..60)
+                .prop_shuffle()
+                .prop_map(|lines| lines.concat().into_bytes()),
+        ]) {
+            let outcome = Config::parse(Path::new("c"), &bytes, &environment());
+            prop_assert!(!outcome.is_err_and(|mistakes| mistakes.list.is_empty()));
+        }
+
+        #[test]
+        fn a_damaged_file_gives_mistakes_on_lines_that_it_has(
+            edits in proptest::collection::vec((any::<prop::sample::Index>(), 0..30_usize, "[\\[\\]{}=\"'.#,\n a-z0-9é\\\\]{0,4}"), 1..6),
+        ) {
+            let mut text: Vec<char> = FULL.chars().collect();
+            for (at, removed, inserted) in edits {
+                let start = at.index(text.len());
+                let end = (start + removed).min(text.len());
+                text.splice(start..end, inserted.chars());
+            }
+            let text: String = text.into_iter().collect();
+            if let Err(mistakes) = parse(&text) {
+                prop_assert!(!mistakes.list.is_empty());
+                prop_assert!(mistakes.list.is_sorted_by_key(|mistake| (mistake.line, mistake.column)));
+                for mistake in &mistakes.list {
+                    let line = text.lines().nth(mistake.line - 1);
+                    prop_assert!(line.is_some_and(|line| mistake.column <= line.chars().count() + 1), "{}\n{}", mistake, text);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Where an account's authorization server is: its issuer, whose metadata names the endpoints, or the endpoints.
+
+use crate::account::Grant;
+use crate::config::report::{Reported, Wrong};
+use crate::config::table::Table;
+use crate::oauth::{EndpointUrl, Endpoints, InvalidEndpoint, LoopbackHttp, Server};
+
+const TOKEN: &str = "token_endpoint";
+const DEVICE_AUTHORIZATION: &str = "device_authorization_endpoint";
+const REVOCATION: &str = "revocation_endpoint";
+
+/// Reads the keys of an account that say where its server is.
+pub(super) fn server(
+    table: &mut Table<'_>,
+    grant: Result<Grant, Reported>,
+    loopback: LoopbackHttp,
+) -> Result<Server, Reported> {
+    let issuer = table.parse("issuer", |text: String| issuer(text, loopback));
+    let token = table.parse(TOKEN, |text: &str| endpoint(text, loopback));
+    let device_authorization = table.parse(DEVICE_AUTHORIZATION, |text: &str| endpoint(text, loopback));
+    let revocation = table.parse(REVOCATION, |text: &str| endpoint(text, loopback));
+    let given: Vec<_> =
+        [TOKEN, DEVICE_AUTHORIZATION, REVOCATION].into_iter().filter(|key| table.has(key)).collect();
+    if table.has("issuer") {
+        let beside = Wrong::new("the metadata of the issuer names the endpoints")
+            .hint("remove either the issuer or all endpoints");
+        let contradictions: Vec<_> = given.iter().map(|key| table.blame(key, beside.clone())).collect();
+        let issuer = table.require("issuer", issuer, Wrong::new("missing"))?;
+        return contradictions
+            .first()
+            .map_or(Ok(Server::Discovered { issuer, loopback }), |reported| Err(*reported));
+    }
+    if given.is_empty() {
+        let hint = "write the URL of the issuer, or a token_endpoint where it publishes no metadata";
+        return Err(table.missing("issuer", Wrong::new("missing").hint(hint)));
+    }
+    let hint = "write the URL, or an issuer in place of all endpoints";
+    let token = table.require(TOKEN, token, Wrong::new("missing").hint(hint));
+    let device_authorization = match grant {
+        Ok(Grant::DeviceCode) => {
+            let wrong = Wrong::new(r#"missing, and grant = "device_code" begins there"#).hint(hint);
+            table.require(DEVICE_AUTHORIZATION, device_authorization, wrong).map(Some)
+        }
+        Ok(Grant::ClientCredentials) | Err(_) => device_authorization,
+    };
+    Ok(Server::Given(Endpoints {
+        token: token?,
+        device_authorization: device_authorization?,
+        revocation: revocation?,
+    }))
+}
+
+/// Accepts an issuer identifier, letter for letter: https, neither query nor fragment (RFC 8414 §2).
+fn issuer(text: String, loopback: LoopbackHttp) -> Result<String, Wrong> {
+    let url = endpoint(&text, loopback)?;
+    if url.url().query().is_some() {
+        return Err(Wrong::new("must have no query"));
+    }
+    Ok(text)
+}
+
+fn endpoint(text: &str, loopback: LoopbackHttp) -> Result<EndpointUrl, Wrong> {
+    // A parser of URLs takes such characters out in silence.
+    if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(Wrong::new("must have no spaces or control characters"));
+    }
+    // The URL is left out of the message: it may have a password in it.
+    EndpointUrl::parse(text, loopback).map_err(|invalid| match invalid {
+        InvalidEndpoint::NotAUrl(_) => Wrong::new("must be a URL").hint("begin with https://"),
+        InvalidEndpoint::NotHttps(_) => Wrong::new("must be https")
+            .hint("plain http is for loopback only, with tls = { allow_http_loopback = true }"),
+        InvalidEndpoint::HasPart { part, .. } => Wrong::new(format!("must have no {part}")),
+    })
+}
