@@ -11,4 +11,5 @@ pub mod account;
 
 pub mod store;
 
+pub mod cache;
 pub mod config;

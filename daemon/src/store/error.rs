@@ -125,4 +125,7 @@ pub enum StoreError {
     /// There are no random numbers to seal with.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// The call ended abnormally: a bug, which the log tells more about.
+    #[error("a call of the store ended abnormally: see the daemon's log")]
+    Abandoned,
 }

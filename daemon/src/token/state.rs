@@ -162,6 +162,11 @@ impl TokenState {
         }
     }
 
+    /// Returns what tokens can be obtained with.
+    pub fn means(&self) -> Means {
+        self.means
+    }
+
     /// Returns how the renewal goes.
     pub fn renewal(&self) -> Renewal {
         self.renewal

@@ -1,0 +1,157 @@
+//! The accounts that run: an [`Entry`] per account, each with its owner task.
+//!
+//! Nothing here knows the configuration's format or HTTP. [`TokenCache::apply`] turns settings into running accounts,
+//! at the start and at every reload.
+
+pub mod entry;
+pub mod login;
+mod owner;
+mod shelf;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyfob_protocol::account::AccountName;
+use keyfob_protocol::daemon::ReloadReport;
+use tokio::sync::watch;
+
+use crate::account::Account;
+use crate::account::registry::{self, Registry, UnknownAccount};
+use crate::clock::Clock;
+use crate::grant::TokenSource;
+use crate::store::Store;
+
+use entry::Entry;
+use view::View;
+
+/// How long the end of the daemon waits for renewals that are under way: an exchange with an issuer takes 15 s at
+/// most, and its outcome must still get to the disk.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// How long a reader of the accounts waits for the store: a little longer than a call over D-Bus may take.
+const LOADING: Duration = Duration::from_secs(4);
+
+/// Makes the token source of an account.
+pub type Sources = Box<dyn Fn(&Account) -> Arc<dyn TokenSource> + Send + Sync>;
+
+/// All accounts that run.
+pub struct TokenCache {
+    clock: Clock,
+    store: Arc<Store>,
+    sources: Sources,
+    accounts: watch::Sender<Arc<Running>>,
+}
+
+/// The accounts that run at a time, with their settings.
+#[derive(Default)]
+struct Running {
+    registry: Registry,
+    entries: BTreeMap<AccountName, Arc<Entry>>,
+}
+
+impl TokenCache {
+    /// Returns a cache without accounts.
+    pub fn new(store: Arc<Store>, sources: Sources, clock: Clock) -> Self {
+        Self { clock, store, sources, accounts: watch::Sender::new(Arc::default()) }
+    }
+
+    /// Takes over a configuration: starts new accounts, ends those that are gone, and lets the others keep what they
+    /// hold. An account whose tokens are bound to other settings now is started anew, after the old one has ended.
+    pub fn apply(&self, registry: Registry) -> ReloadReport {
+        let old = self.accounts.borrow().clone();
+        let changes = registry::changes(&old.registry, &registry);
+        let mut entries = BTreeMap::new();
+        for account in registry.accounts() {
+            let source = (self.sources)(account);
+            let kept = changes.kept.contains(&account.name);
+            let entry = match old.entries.get(&account.name) {
+                Some(entry) if kept => {
+                    entry.reconfigure(account.clone(), source);
+                    Arc::clone(entry)
+                }
+                predecessor => self.start(account.clone(), source, predecessor.cloned()),
+            };
+            entries.insert(account.name.clone(), entry);
+        }
+        for name in &changes.removed {
+            if let Some(entry) = old.entries.get(name) {
+                entry.close();
+            }
+        }
+        self.accounts.send_replace(Arc::new(Running { registry, entries }));
+        changes
+    }
+
+    /// Finds an account by its name, or by the word for the default account.
+    ///
+    /// # Errors
+    /// Names the nearest account there is.
+    pub fn entry(&self, name: &str) -> Result<Arc<Entry>, UnknownAccount> {
+        let running = self.accounts.borrow().clone();
+        let account = running.registry.find(name)?;
+        Ok(Arc::clone(&running.entries[&account.name]))
+    }
+
+    /// Returns all accounts, by name.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
+        self.accounts.borrow().entries.values().cloned().collect()
+    }
+
+    /// Returns all accounts as they are, by name, once the store has said what they hold.
+    pub async fn views(&self) -> Vec<Arc<View>> {
+        let entries = self.entries();
+        let loaded = async {
+            for entry in &entries {
+                entry.loaded().await;
+            }
+        };
+        // A store that does not answer in time shows in the views.
+        drop(tokio::time::timeout(LOADING, loaded).await);
+        entries.iter().map(|entry| entry.view()).collect()
+    }
+
+    /// Returns the name of the default account.
+    pub fn default_account(&self) -> Option<AccountName> {
+        self.accounts.borrow().registry.default_account().cloned()
+    }
+
+    /// Returns the store that the accounts rest in.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns the clock that the accounts live by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Ends all accounts: lets renewals that are under way finish and be stored, and starts none.
+    pub async fn shut_down(&self) {
+        let entries = self.entries();
+        for entry in &entries {
+            entry.close();
+        }
+        let ended = async {
+            for entry in &entries {
+                entry.ended().await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "gave up waiting for renewals that are under way");
+        }
+    }
+
+    fn start(
+        &self,
+        account: Account,
+        source: Arc<dyn TokenSource>,
+        predecessor: Option<Arc<Entry>>,
+    ) -> Arc<Entry> {
+        Arc::new(Entry::start(account, source, Arc::clone(&self.store), self.clock.clone(), predecessor))
+    }
+}

@@ -1,0 +1,182 @@
+//! The handle on an account that runs: what clients can ask of its owner task.
+//!
+//! The handle never changes anything itself. A caller that hangs up while it waits cancels its waiting and nothing
+//! else, because whatever must not be interrupted runs in the owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::account::Account;
+use crate::cache::owner::{Message, Owner};
+use crate::cache::view::{Refusal, Served, Stored, View};
+use crate::clock::Clock;
+use crate::grant::{Revoked, TokenSource};
+use crate::store::{Store, StoreError};
+use crate::token::failure::Failure;
+
+/// Messages that wait for the owner: senders beyond that wait in turn, within their own deadlines.
+const MAILBOX: usize = 1024;
+
+/// An account that runs.
+pub struct Entry {
+    clock: Clock,
+    mailbox: mpsc::Sender<Message>,
+    orders: watch::Sender<Orders>,
+    view: watch::Receiver<Arc<View>>,
+}
+
+/// What the owner is to go by: its settings, and whether it goes on.
+#[derive(Clone)]
+pub(super) struct Orders {
+    pub(super) account: Arc<Account>,
+    pub(super) source: Arc<dyn TokenSource>,
+    pub(super) closing: bool,
+}
+
+/// Why a login was not started.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NoLogin {
+    /// The grant needs none.
+    #[error("the grant needs no login")]
+    NotNeeded,
+    /// The store could not be read, and its contents must not be overwritten.
+    #[error("the store cannot be read")]
+    Store(Arc<StoreError>),
+    /// The account is being closed.
+    #[error("the account is being closed")]
+    Closing,
+}
+
+/// What became of the tokens at the issuer when the user logged out.
+#[derive(Clone, Debug)]
+pub enum LoggedOut {
+    /// There were none.
+    NothingHeld,
+    /// The issuer was asked to take them back.
+    Asked(Result<Revoked, Failure>),
+}
+
+impl Entry {
+    /// Starts the owner task of an account, which begins when its predecessor has ended.
+    pub(super) fn start(
+        account: Account,
+        source: Arc<dyn TokenSource>,
+        store: Arc<Store>,
+        clock: Clock,
+        predecessor: Option<Arc<Self>>,
+    ) -> Self {
+        let (mailbox, messages) = mpsc::channel(MAILBOX);
+        let account = Arc::new(account);
+        let orders = Orders { account, source, closing: false };
+        let owner = Owner::new(orders.clone(), store, clock.clone());
+        let (orders, orders_of_owner) = watch::channel(orders);
+        let view = owner.subscribe();
+        tokio::spawn(async move {
+            if let Some(predecessor) = predecessor {
+                predecessor.close();
+                predecessor.ended().await;
+            }
+            owner.run(messages, orders_of_owner).await;
+        });
+        Self { clock, mailbox, orders, view }
+    }
+
+    /// Returns the account at this time.
+    pub fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// Returns a token that lives for `min_ttl` at least: from memory if there is one, else by a renewal that all
+    /// callers share, else the best that works when `wait` has passed.
+    ///
+    /// # Errors
+    /// Says why there is no token that works.
+    pub async fn token(&self, min_ttl: Option<Duration>, wait: Duration) -> Result<Served, Refusal> {
+        if let Some(served) = self.view.borrow().fresh(min_ttl, self.clock.now().moment) {
+            return Ok(served);
+        }
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.mailbox.send(Message::Token { min_ttl, reply }).await.map_err(|_| Refusal::Closing)?;
+            answer.await.map_err(|_| Refusal::Closing)?
+        };
+        match timeout(wait, asked).await {
+            Ok(answer) => answer,
+            Err(_) => self.view().best(self.clock.now().moment),
+        }
+    }
+
+    /// Starts a login, or joins the one that is pending, and returns the account as it is then.
+    ///
+    /// # Errors
+    /// Says why none can be started.
+    pub async fn begin_login(&self) -> Result<Arc<View>, NoLogin> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Message::BeginLogin { reply }).await.map_err(|_| NoLogin::Closing)?;
+        answer.await.map_err(|_| NoLogin::Closing)??;
+        Ok(self.view())
+    }
+
+    /// Cancels a pending login. Does nothing where there is none.
+    pub async fn cancel_login(&self) -> Arc<View> {
+        let (reply, answer) = oneshot::channel();
+        if self.mailbox.send(Message::CancelLogin { reply }).await.is_ok() {
+            // An owner that ends before it answers has cancelled the login as well.
+            drop(answer.await);
+        }
+        self.view()
+    }
+
+    /// Waits until the login has changed since a revision, `wait` at most, and returns the account as it is then.
+    pub async fn login_change(&self, after: u64, wait: Duration) -> Arc<View> {
+        let mut view = self.view.clone();
+        let changed = view.wait_for(|view| view.login_revision > after);
+        // Neither the end of the time nor the end of the owner is an error: the answer is the login as it is.
+        drop(timeout(wait, changed).await);
+        self.view()
+    }
+
+    /// Logs out: forgets the tokens here first, then asks the issuer to take them back.
+    ///
+    /// # Errors
+    /// Fails where the store cannot be read or written, and then forgets nothing.
+    pub async fn log_out(&self) -> Result<LoggedOut, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Message::LogOut { reply }).await.map_err(|_| Refusal::Closing)?;
+        let Some(revocation) = answer.await.map_err(|_| Refusal::Closing)?? else {
+            return Ok(LoggedOut::NothingHeld);
+        };
+        Ok(LoggedOut::Asked(revocation.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a revocation ended abnormally");
+            Err(Failure::transient("the revocation ended abnormally: see the daemon's log"))
+        })))
+    }
+
+    /// Waits until the store has said what the account holds.
+    pub(super) async fn loaded(&self) {
+        let mut view = self.view.clone();
+        // An account that has ended needs no waiting for.
+        drop(view.wait_for(|view| !matches!(view.stored, Stored::Unread)).await);
+    }
+
+    /// Gives the account other settings for the same tokens.
+    pub(super) fn reconfigure(&self, account: Account, source: Arc<dyn TokenSource>) {
+        self.orders.send_modify(|orders| {
+            orders.account = Arc::new(account);
+            orders.source = source;
+        });
+    }
+
+    /// Lets what is under way finish, then ends the account.
+    pub(super) fn close(&self) {
+        self.orders.send_modify(|orders| orders.closing = true);
+    }
+
+    /// Waits until the account has ended.
+    pub(super) async fn ended(&self) {
+        self.orders.closed().await;
+    }
+}

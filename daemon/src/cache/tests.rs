@@ -1,0 +1,460 @@
+//! The promises of an account's owner, in simulated time: hours pass in milliseconds, and no socket is involved.
+
+use std::collections::VecDeque;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+use crate::account::{Account, Grant};
+use crate::cache::entry::Entry;
+use crate::cache::login::LoginProgress;
+use crate::cache::view::{Refusal, Served, Stored};
+use crate::clock::Clock;
+use crate::grant::{Attendance, Login, Pending, Prompt, Revoked, TokenSource};
+use crate::oauth::{Client, ClientAuthentication, LoopbackHttp, Server};
+use crate::store::key::KeyChoice;
+use crate::store::{Sources, Store};
+use crate::token::failure::Failure;
+use crate::token::state::{SignedOut, Unavailable};
+use crate::token::{AccessToken, RefreshToken, Scope, TokenSet};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An issuer in memory that rotates: each refresh token works once, and a spent one ends the login.
+#[derive(Clone, Debug)]
+struct FakeIssuer(Arc<Mutex<Ledger>>);
+
+#[derive(Debug)]
+struct Ledger {
+    clock: Clock,
+    attendance: Attendance,
+    lifetime: Duration,
+    delay: Duration,
+    live: u32,
+    requests: u32,
+    revoked: u32,
+    /// How the next requests fail; those after them succeed.
+    failures: VecDeque<Failure>,
+    /// Every request fails until this is taken away.
+    outage: bool,
+    gives_refresh_tokens: bool,
+    panics: bool,
+}
+
+impl FakeIssuer {
+    fn new(clock: &Clock) -> Self {
+        Self(Arc::new(Mutex::new(Ledger {
+            clock: clock.clone(),
+            attendance: Attendance::Person,
+            lifetime: HOUR,
+            delay: SECOND,
+            live: 0,
+            requests: 0,
+            revoked: 0,
+            failures: VecDeque::new(),
+            outage: false,
+            gives_refresh_tokens: true,
+            panics: false,
+        })))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Ledger)) -> Self {
+        self.set(change);
+        self
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Ledger)) {
+        change(&mut self.0.lock().unwrap());
+    }
+
+    fn requests(&self) -> u32 {
+        self.0.lock().unwrap().requests
+    }
+
+    /// Waits as long as an answer takes, having decided what it will be.
+    fn answer(&self, presented: Option<u32>) -> Pending<Result<TokenSet, Failure>> {
+        let mut ledger = self.0.lock().unwrap();
+        ledger.requests += 1;
+        assert!(!ledger.panics, "the source panics, as it was told to");
+        let issued_at = ledger.clock.now().moment;
+        let answer = match ledger.failures.pop_front() {
+            Some(failure) => Err(failure),
+            None if ledger.outage => Err(Failure::transient("the issuer is down")),
+            None if presented.is_some_and(|token| token != ledger.live) => {
+                Err(Failure::Refused { message: "invalid_grant: the refresh token was used before".into() })
+            }
+            None => {
+                ledger.live += 1;
+                let name = format!("at-{}", ledger.live);
+                let access =
+                    AccessToken::new(name.into(), issued_at, Some(issued_at.after(ledger.lifetime))).unwrap();
+                let refresh =
+                    RefreshToken { secret: ledger.live.to_string().into(), origin: "https://i".into() };
+                let refresh = Some(refresh).filter(|_| ledger.gives_refresh_tokens);
+                Ok(TokenSet { access, refresh, scope: Scope::default() })
+            }
+        };
+        let delay = ledger.delay;
+        Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            answer
+        })
+    }
+}
+
+impl TokenSource for FakeIssuer {
+    fn attendance(&self) -> Attendance {
+        self.0.lock().unwrap().attendance
+    }
+
+    fn renew(&self, refresh: Option<RefreshToken>) -> Pending<Result<TokenSet, Failure>> {
+        let issuer = self.clone();
+        Box::pin(async move {
+            let presented = refresh.map(|token| token.secret.expose_secret().parse().unwrap());
+            issuer.answer(presented).await
+        })
+    }
+
+    fn begin_login(&self) -> Pending<Result<Login, Failure>> {
+        let issuer = self.clone();
+        Box::pin(async move {
+            let until = issuer.0.lock().unwrap().clock.now().moment.after(5 * MINUTE);
+            let prompt = Prompt::EnterCode {
+                verification_uri: "https://i/device".parse().unwrap(),
+                verification_uri_complete: None,
+                user_code: "WDJB-MJHT".to_owned(),
+            };
+            Ok(Login { prompt, until, outcome: Box::pin(async move { issuer.answer(None).await }) })
+        })
+    }
+
+    fn revoke(&self, _: TokenSet) -> Pending<Result<Revoked, Failure>> {
+        self.set(|ledger| ledger.revoked += 1);
+        Box::pin(async { Ok(Revoked::Yes) })
+    }
+}
+
+/// An account that runs, and all that it runs on.
+struct World {
+    clock: Clock,
+    issuer: FakeIssuer,
+    state: TempDir,
+    store: Arc<Store>,
+    entry: Arc<Entry>,
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut Ledger)) -> Self {
+        let clock = Clock::following_tokio();
+        let issuer = FakeIssuer::new(&clock).with(change);
+        let state = tempfile::tempdir().unwrap();
+        fs::set_permissions(state.path(), Permissions::from_mode(0o700)).unwrap();
+        let sources = Sources::of_the_system(None);
+        let store = Store::open(state.path(), KeyChoice::File, sources, clock.clone()).unwrap();
+        let store = Arc::new(store);
+        let entry = start(account("cli"), &issuer, &store, &clock);
+        Self { clock, issuer, state, store, entry }
+    }
+
+    async fn signed_in(change: impl FnOnce(&mut Ledger)) -> Self {
+        let world = Self::new(change);
+        world.log_in().await;
+        world
+    }
+
+    async fn log_in(&self) {
+        let mut view = self.entry.begin_login().await.unwrap();
+        while view.login.is_pending() {
+            view = self.entry.login_change(view.login_revision, MINUTE).await;
+        }
+        assert!(matches!(view.login, LoginProgress::SignedIn), "{:?}", view.login);
+    }
+
+    /// Ends the daemon in an orderly way and starts another on the same store.
+    async fn restart(&mut self) {
+        self.entry.close();
+        self.entry.ended().await;
+        self.entry = start(account("cli"), &self.issuer, &self.store, &self.clock);
+    }
+
+    async fn token(&self) -> Result<Served, Refusal> {
+        self.entry.token(None, 30 * SECOND).await
+    }
+}
+
+fn start(account: Account, issuer: &FakeIssuer, store: &Arc<Store>, clock: &Clock) -> Arc<Entry> {
+    Arc::new(Entry::start(account, Arc::new(issuer.clone()), Arc::clone(store), clock.clone(), None))
+}
+
+fn account(client_id: &str) -> Account {
+    Account {
+        name: "prod".parse().unwrap(),
+        server: Server::Discovered { issuer: "https://i".to_owned(), loopback: LoopbackHttp::Refused },
+        client: Client { id: client_id.to_owned(), authentication: ClientAuthentication::None },
+        grant: Grant::DeviceCode,
+        scope: Scope::default(),
+        audience: None,
+        loopback: LoopbackHttp::Refused,
+    }
+}
+
+fn name(served: &Served) -> String {
+    served.tokens.access.secret().expose_secret().to_owned()
+}
+
+/// Lets simulated time pass.
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_callers_share_one_renewal() {
+    let world = World::signed_in(|ledger| ledger.lifetime = 15 * SECOND).await;
+    pass(MINUTE).await;
+    let before = world.issuer.requests();
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let entry = Arc::clone(&world.entry);
+            tokio::spawn(async move { entry.token(None, 30 * SECOND).await })
+        })
+        .collect();
+    for caller in callers {
+        assert_eq!(name(&caller.await.unwrap().unwrap()), "at-2");
+    }
+    assert_eq!(world.issuer.requests() - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_callers_share_one_failure() {
+    let world = World::signed_in(|ledger| ledger.lifetime = 15 * SECOND).await;
+    pass(MINUTE).await;
+    world.issuer.set(|ledger| ledger.outage = true);
+    let before = world.issuer.requests();
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let entry = Arc::clone(&world.entry);
+            tokio::spawn(async move { entry.token(None, 30 * SECOND).await })
+        })
+        .collect();
+    for caller in callers {
+        let refusal = caller.await.unwrap().unwrap_err();
+        assert!(matches!(refusal, Refusal::Unavailable(Unavailable::Failed { .. })), "{refusal:?}");
+    }
+    assert_eq!(world.issuer.requests() - before, 1);
+    // The error stays the answer for a while: a tool that retries in a loop costs the issuer nothing.
+    assert!(world.token().await.is_err());
+    assert_eq!(world.issuer.requests() - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_does_not_lose_the_rotated_refresh_token() {
+    let mut world = World::signed_in(|ledger| ledger.lifetime = 15 * SECOND).await;
+    pass(MINUTE).await;
+    let hung_up = tokio::time::timeout(SECOND / 10, world.token()).await;
+    assert!(hung_up.is_err(), "the caller was meant to give up");
+    pass(5 * SECOND).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+    world.restart().await;
+    pass(MINUTE).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-3", "the refresh token on disk was a spent one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_renewed_before_it_expires_without_anybody_asking() {
+    let world = World::signed_in(|_| ()).await;
+    for hour in 1..24 {
+        pass(HOUR).await;
+        assert!(world.entry.view().fresh(Some(MINUTE), world.clock.now().moment).is_some(), "hour {hour}");
+    }
+    let requests = world.issuer.requests();
+    assert!((24..=42).contains(&requests), "{requests} requests in a day of one-hour tokens");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cached_token_is_served_while_a_renewal_hangs() {
+    let world = World::signed_in(|_| ()).await;
+    world.issuer.set(|ledger| ledger.delay = 10 * MINUTE);
+    pass(44 * MINUTE).await;
+    let before = world.clock.now().moment;
+    assert_eq!(name(&world.token().await.unwrap()), "at-1");
+    assert_eq!(world.clock.now().moment, before, "a cached token made its caller wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_ridden_out_on_the_token_in_hand() {
+    let world = World::signed_in(|_| ()).await;
+    world.issuer.set(|ledger| ledger.outage = true);
+    for _ in 0..59 {
+        pass(MINUTE).await;
+        assert_eq!(name(&world.token().await.unwrap()), "at-1");
+    }
+    pass(2 * MINUTE).await;
+    assert!(world.token().await.is_err(), "an expired token was served");
+    let during = world.issuer.requests();
+    assert!(during < 120, "{during} requests in an hour of outage");
+    world.issuer.set(|ledger| ledger.outage = false);
+    pass(6 * SECOND).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2", "a waiting client pulls the renewal forward");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_grant_is_served_to_its_end_then_asks_for_a_login() {
+    let world = World::signed_in(|_| ()).await;
+    let refused = Failure::Refused { message: "invalid_grant".into() };
+    world.issuer.set(|ledger| ledger.failures.push_back(refused));
+    pass(59 * MINUTE).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-1");
+    pass(2 * MINUTE).await;
+    let refusal = world.token().await.unwrap_err();
+    let why = Unavailable::LoginRequired(SignedOut::Refused);
+    assert!(matches!(&refusal, Refusal::Unavailable(is) if *is == why), "{refusal:?}");
+    world.log_in().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_refresh_token_does_not_come_back_with_a_restart() {
+    let mut world = World::signed_in(|_| ()).await;
+    world
+        .issuer
+        .set(|ledger| ledger.failures.push_back(Failure::Refused { message: "invalid_grant".into() }));
+    pass(50 * MINUTE).await;
+    let before = world.issuer.requests();
+    world.restart().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-1");
+    pass(HOUR).await;
+    assert!(world.token().await.is_err());
+    assert_eq!(world.issuer.requests(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_renewal_is_a_failed_attempt() {
+    let world = World::signed_in(|_| ()).await;
+    world.issuer.set(|ledger| ledger.panics = true);
+    pass(43 * MINUTE).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_a_login_overtook_changes_nothing() {
+    let mut world = World::signed_in(|_| ()).await;
+    world.issuer.set(|ledger| ledger.delay = 10 * MINUTE);
+    pass(43 * MINUTE).await;
+    assert_eq!(world.issuer.requests(), 2, "a renewal was meant to be under way");
+    world.issuer.set(|ledger| ledger.delay = Duration::ZERO);
+    world.log_in().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-3");
+    pass(10 * MINUTE).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-3");
+    assert_eq!(world.issuer.0.lock().unwrap().revoked, 1, "the tokens that nobody uses are handed back");
+    world.restart().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_daemon_waits_for_a_renewal_and_stores_it() {
+    let mut world = World::signed_in(|_| ()).await;
+    world.issuer.set(|ledger| ledger.delay = 10 * MINUTE);
+    pass(43 * MINUTE).await;
+    assert_eq!(world.issuer.requests(), 2, "a renewal was meant to be under way");
+    world.restart().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tools_that_ask_for_a_login_at_once_share_one() {
+    let world = World::new(|_| ());
+    for _ in 0..10 {
+        assert!(world.entry.begin_login().await.unwrap().login.is_pending());
+    }
+    pass(MINUTE).await;
+    assert_eq!(world.issuer.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_login_signs_nobody_in() {
+    let world = World::new(|_| ());
+    world.entry.begin_login().await.unwrap();
+    let view = world.entry.cancel_login().await;
+    assert!(matches!(view.login, LoginProgress::Cancelled), "{:?}", view.login);
+    pass(MINUTE).await;
+    let refusal = world.token().await.unwrap_err();
+    let why = Unavailable::LoginRequired(SignedOut::Never);
+    assert!(matches!(&refusal, Refusal::Unavailable(is) if *is == why), "{refusal:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_forgets_here_and_revokes_there() {
+    let mut world = World::signed_in(|_| ()).await;
+    world.entry.log_out().await.unwrap();
+    assert_eq!(world.issuer.0.lock().unwrap().revoked, 1);
+    assert!(world.token().await.is_err());
+    world.restart().await;
+    assert!(world.token().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_refresh_token_leaves_the_old_one_in_force() {
+    let world = World::signed_in(|_| ()).await;
+    world.issuer.set(|ledger| {
+        ledger.gives_refresh_tokens = false;
+        ledger.live = 0;
+    });
+    world.issuer.set(|ledger| ledger.live = 1);
+    pass(50 * MINUTE).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+    world.issuer.set(|ledger| ledger.live = 1);
+    pass(HOUR).await;
+    assert_eq!(
+        name(&world.token().await.unwrap()),
+        "at-2",
+        "the first refresh token was not presented again"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_without_a_person_signs_in_when_somebody_asks() {
+    let world = World::new(|ledger| ledger.attendance = Attendance::Unattended);
+    pass(HOUR).await;
+    assert_eq!(world.issuer.requests(), 0, "nobody had asked");
+    assert_eq!(name(&world.token().await.unwrap()), "at-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_keeps_the_login_and_asks_nobody() {
+    let mut world = World::signed_in(|_| ()).await;
+    world.issuer.set(|ledger| ledger.outage = true);
+    let before = world.issuer.requests();
+    world.restart().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-1");
+    assert_eq!(world.issuer.requests(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_of_other_settings_are_not_used() {
+    let world = World::signed_in(|_| ()).await;
+    world.entry.close();
+    world.entry.ended().await;
+    let other = start(account("another-client"), &world.issuer, &world.store, &world.clock);
+    let refusal = other.token(None, SECOND).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Unavailable(Unavailable::LoginRequired(_))), "{refusal:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_written_costs_no_token_and_heals() {
+    let world = World::new(|_| ());
+    let in_the_way = world.state.path().join("accounts/.prod.sealed.tmp/full");
+    fs::create_dir_all(&in_the_way).unwrap();
+    world.log_in().await;
+    assert!(matches!(world.entry.view().stored, Stored::Volatile(_)));
+    assert_eq!(name(&world.token().await.unwrap()), "at-1");
+    fs::remove_dir_all(in_the_way.parent().unwrap()).unwrap();
+    pass(6 * SECOND).await;
+    assert!(matches!(world.entry.view().stored, Stored::Durable));
+}
