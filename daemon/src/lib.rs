@@ -12,4 +12,7 @@ pub mod account;
 pub mod store;
 
 pub mod cache;
+
+pub mod api;
+
 pub mod config;

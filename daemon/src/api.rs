@@ -1,0 +1,58 @@
+//! The API: every path on one page.
+//!
+//! The handlers translate and nothing else: they ask the cache and turn its answer into the protocol's. They cannot
+//! reach an issuer or a store behind its back.
+
+mod accounts;
+pub mod control;
+mod error;
+mod login;
+pub mod peer;
+pub mod socket;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+
+use crate::cache::TokenCache;
+use control::Control;
+
+use error::ApiError;
+
+/// What the handlers work with.
+pub struct Api {
+    /// The accounts.
+    pub cache: TokenCache,
+    /// How the daemon is told to reload and to stop.
+    pub control: Control,
+}
+
+/// Returns the router of the whole API.
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/healthz", get(control::healthz))
+        .route("/v1/version", get(control::version))
+        .route("/v1/reload", post(control::reload))
+        .route("/v1/stop", post(control::stop))
+        .route("/v1/accounts", get(accounts::list))
+        .route("/v1/accounts/{account}/token", get(token::token))
+        .route("/v1/accounts/{account}/login", get(login::state).post(login::begin).delete(login::cancel))
+        .route("/v1/accounts/{account}/session", delete(login::log_out))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(from_fn(keep_out_of_caches))
+        .with_state(api)
+}
+
+/// No answer may be kept by anything on its way: most hold a secret or say who has one.
+async fn keep_out_of_caches(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

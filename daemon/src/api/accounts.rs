@@ -1,0 +1,89 @@
+//! `GET /v1/accounts`: what there is and how it does.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use keyfob_protocol::account::{
+    AccessTokenStatus, AccountList, AccountState, AccountStatus, LastError, Persistence, RenewalStatus,
+};
+use keyfob_protocol::daemon::KeyKind;
+
+use super::{Api, error, login};
+use crate::cache::view::{Stored, View};
+use crate::clock::Now;
+use crate::token::state::{Held, Means, Renewal, SignedOut};
+
+/// Lists every account with its state, lifetime, next renewal and last error.
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<AccountList> {
+    let views = api.cache.views().await;
+    let now = api.cache.clock().now();
+    let store = api.cache.store().status();
+    Json(AccountList {
+        accounts: views.iter().map(|view| status(view, store.key, now)).collect(),
+        default_account: api.cache.default_account(),
+        store,
+    })
+}
+
+fn status(view: &View, key: KeyKind, now: Now) -> AccountStatus {
+    let account = &view.account;
+    AccountStatus {
+        name: account.name.clone(),
+        grant: account.grant.kind(),
+        issuer: account.server.to_string(),
+        state: state(view, now),
+        access_token: access_token(view, now),
+        renewal: renewal(view.state.renewal(), now),
+        persistence: persistence(&view.stored, key),
+        login: login::progress(view, now),
+        last_error: last_error(view),
+        warnings: account.warnings(),
+    }
+}
+
+fn state(view: &View, now: Now) -> AccountState {
+    match &view.stored {
+        Stored::Unreadable(_) => return AccountState::Locked,
+        Stored::Unread => return AccountState::Unknown,
+        Stored::Durable | Stored::Volatile(_) => {}
+    }
+    match view.state.held(now.moment) {
+        Held::SignedIn(_) => AccountState::SignedIn,
+        Held::SignedOut(SignedOut::Never) if view.state.means() == Means::Grant => AccountState::SignedIn,
+        Held::SignedOut(SignedOut::Never | SignedOut::Expired) => AccountState::SignedOut,
+        Held::SignedOut(SignedOut::ByUser) => AccountState::LoggedOut,
+        Held::SignedOut(SignedOut::Refused) => AccountState::Refused,
+    }
+}
+
+fn access_token(view: &View, now: Now) -> Option<AccessTokenStatus> {
+    match view.state.held(now.moment) {
+        Held::SignedIn(tokens) if tokens.access.is_alive(now.moment) => Some(AccessTokenStatus {
+            issued_at: now.wall_at(tokens.access.issued_at),
+            expires_at: tokens.access.expires_at.map(|at| now.wall_at(at)),
+        }),
+        Held::SignedIn(_) | Held::SignedOut(_) => None,
+    }
+}
+
+fn renewal(renewal: Renewal, now: Now) -> RenewalStatus {
+    match renewal {
+        Renewal::Due { at, failures, .. } => RenewalStatus::Due { at: now.wall_at(at), failures },
+        Renewal::OnDemand { failures, .. } => RenewalStatus::OnDemand { failures },
+        Renewal::InFlight { .. } => RenewalStatus::InFlight,
+        Renewal::Impossible { .. } => RenewalStatus::Impossible,
+    }
+}
+
+fn persistence(stored: &Stored, key: KeyKind) -> Persistence {
+    match (stored, key) {
+        (_, KeyKind::Memory) | (Stored::Volatile(_), _) => Persistence::Volatile,
+        (Stored::Durable | Stored::Unread | Stored::Unreadable(_), _) => Persistence::Durable,
+    }
+}
+
+fn last_error(view: &View) -> Option<LastError> {
+    let failure = view.state.trouble()?;
+    Some(LastError { at: view.failed_at?, error: error::failure(failure, view) })
+}

@@ -1,0 +1,169 @@
+//! From the cache's reasons to the protocol's: one exhaustive match per kind of reason.
+//!
+//! Each message names the account and each hint the next command, because a tool shows them out of context.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use keyfob_protocol::error::{ErrorBody, ErrorCode};
+
+use crate::account::registry::UnknownAccount;
+use crate::cache::entry::NoLogin;
+use crate::cache::view::{Refusal, View};
+use crate::clock::Now;
+use crate::store::StoreError;
+use crate::token::failure::Failure;
+use crate::token::state::{SignedOut, Unavailable};
+
+/// An error on its way out.
+#[derive(Debug)]
+pub(super) struct ApiError(pub(super) ErrorBody);
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(self.0)).into_response()
+    }
+}
+
+impl From<UnknownAccount> for ApiError {
+    fn from(unknown: UnknownAccount) -> Self {
+        let hint = match unknown {
+            UnknownAccount::NoAccounts => "add one to the configuration, then run: keyfob reload",
+            UnknownAccount::NoDefault { .. } => "run: keyfob token ACCOUNT",
+            UnknownAccount::Misspelt { .. } | UnknownAccount::NoSuchAccount { .. } => "run: keyfob status",
+        };
+        Self(ErrorBody::new(ErrorCode::UnknownAccount, unknown.to_string()).with_hint(hint))
+    }
+}
+
+/// Answers a request for a path that does not exist.
+pub(super) async fn no_such_path() -> ApiError {
+    ApiError(ErrorBody::new(ErrorCode::NotFound, "no such path").with_hint("the API is described at /v1"))
+}
+
+/// Answers a request with a method that the path does not have.
+pub(super) async fn no_such_method() -> Response {
+    let body = ErrorBody::new(ErrorCode::BadRequest, "this path does not have this method");
+    (StatusCode::METHOD_NOT_ALLOWED, Json(body)).into_response()
+}
+
+/// Says that a request is wrong in itself.
+pub(super) fn bad_request(why: impl std::fmt::Display) -> ApiError {
+    ApiError(ErrorBody::new(ErrorCode::BadRequest, why.to_string()))
+}
+
+/// Says why a client gets no token, or nothing done.
+pub(super) fn refusal(refusal: &Refusal, view: &View, now: Now) -> ErrorBody {
+    let account = &view.account.name;
+    match refusal {
+        Refusal::Unavailable(why) => unavailable(why, view, now),
+        Refusal::Store(error) => store(error),
+        Refusal::Crowded => {
+            ErrorBody::new(ErrorCode::Unavailable, format!("too many clients wait for {account}"))
+                .with_hint("try again")
+        }
+        Refusal::Closing => closing(),
+    }
+}
+
+/// Says why there is no token, or none as fresh as asked for.
+pub(super) fn unavailable(why: &Unavailable, view: &View, now: Now) -> ErrorBody {
+    let account = &view.account.name;
+    match why {
+        Unavailable::LoginRequired(because) => login_required(*because, view),
+        Unavailable::Failed { failure: failed, retry_at } => {
+            let mut body = failure(failed, view);
+            body.retry_at = Some(now.wall_at(*retry_at));
+            body
+        }
+        Unavailable::Renewing => {
+            let message = format!("the renewal of {account} takes longer than the client was ready to wait");
+            ErrorBody::new(ErrorCode::Unavailable, message).with_hint("try again")
+        }
+        Unavailable::TooSoon { retry_at } => {
+            let message =
+                format!("{account} got a new token a moment ago, and its issuer makes them short-lived");
+            let mut body = ErrorBody::new(ErrorCode::Unavailable, message).with_hint("try again");
+            body.retry_at = Some(now.wall_at(*retry_at));
+            body
+        }
+    }
+}
+
+fn login_required(because: SignedOut, view: &View) -> ErrorBody {
+    let account = &view.account.name;
+    let message = match (because, view.state.trouble()) {
+        (SignedOut::Never, _) => format!("{account} is not signed in"),
+        (SignedOut::ByUser, _) => format!("{account} is logged out"),
+        (SignedOut::Expired, _) => format!("the login of {account} has expired"),
+        (SignedOut::Refused, None) => format!("the issuer has ended the login of {account}"),
+        (SignedOut::Refused, Some(failure)) => {
+            format!("the issuer has ended the login of {account}: {failure}")
+        }
+    };
+    ErrorBody::new(ErrorCode::LoginRequired, message).with_hint(format!("run: keyfob login {account}"))
+}
+
+/// Says how a renewal failed.
+pub(super) fn failure(failure: &Failure, view: &View) -> ErrorBody {
+    let account = &view.account.name;
+    match failure {
+        Failure::Transient { message, .. } => {
+            ErrorBody::new(ErrorCode::Unavailable, format!("{account} could not be renewed: {message}"))
+                .with_hint("keyfob tries again by itself; run: keyfob status")
+        }
+        Failure::Misconfigured { message } | Failure::Refused { message } => {
+            ErrorBody::new(ErrorCode::Misconfigured, format!("{account} cannot be renewed: {message}"))
+                .with_hint("mend the configuration, then run: keyfob reload")
+        }
+        Failure::LoginRequired => login_required(SignedOut::Expired, view),
+    }
+}
+
+/// Says how a login failed.
+pub(super) fn login_failure(failure: &Failure, view: &View) -> ErrorBody {
+    let account = &view.account.name;
+    let (code, hint) = match failure {
+        Failure::Transient { .. } => (ErrorCode::Unavailable, format!("try again: keyfob login {account}")),
+        Failure::Refused { .. } | Failure::LoginRequired => {
+            (ErrorCode::LoginFailed, format!("try again: keyfob login {account}"))
+        }
+        Failure::Misconfigured { .. } => {
+            (ErrorCode::Misconfigured, "mend the configuration, then run: keyfob reload".to_owned())
+        }
+    };
+    ErrorBody::new(code, format!("the login to {account} failed: {failure}")).with_hint(hint)
+}
+
+/// Says why no login was started.
+pub(super) fn no_login(why: &NoLogin, view: &View) -> ErrorBody {
+    let account = &view.account.name;
+    match why {
+        NoLogin::NotNeeded => ErrorBody::new(
+            ErrorCode::BadRequest,
+            format!("{account} needs no login: its client has a secret"),
+        )
+        .with_hint(format!("run: keyfob token {account}")),
+        NoLogin::Store(error) => store(error),
+        NoLogin::Closing => closing(),
+    }
+}
+
+fn closing() -> ErrorBody {
+    ErrorBody::new(ErrorCode::ShuttingDown, "the account is being closed").with_hint("try again")
+}
+
+fn store(error: &StoreError) -> ErrorBody {
+    let (code, hint) = match error {
+        StoreError::Locked { .. } => (ErrorCode::Locked, "then try again"),
+        StoreError::File(_) | StoreError::NoRandomness(_) | StoreError::Abandoned => {
+            (ErrorCode::Unavailable, "keyfob tries again by itself; run: keyfob status")
+        }
+        StoreError::Corrupt { .. }
+        | StoreError::WrongKey { .. }
+        | StoreError::NewerFormat { .. }
+        | StoreError::TooLarge { .. } => (ErrorCode::Misconfigured, "run: keyfob status"),
+    };
+    ErrorBody::new(code, error.to_string()).with_hint(hint)
+}
