@@ -1,3 +1,204 @@
-//! Arguments, environment, wiring, exit code.
+//! Arguments, environment, wiring, exit code. The only reader of the environment.
+//!
+//! The order matters: the umask and the inherited sockets before there are threads, the store's lock before the
+//! socket, the socket before anybody is told that we are ready.
 
-fn main() {}
+#[path = "main/arguments.rs"]
+mod arguments;
+#[path = "main/background.rs"]
+mod background;
+#[path = "main/logging.rs"]
+mod logging;
+#[path = "main/service.rs"]
+mod service;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use keyfob_daemon::account::Account;
+use keyfob_daemon::api::socket::{self, OwnSocket};
+use keyfob_daemon::cache::TokenCache;
+use keyfob_daemon::clock::Clock;
+use keyfob_daemon::config::Config;
+use keyfob_daemon::config::environment::Environment;
+use keyfob_daemon::grant::program;
+use keyfob_daemon::oauth::http::Http;
+use keyfob_daemon::store::{OpenError, Sources, Store};
+use keyfob_protocol::paths::Paths;
+use listenfd::ListenFd;
+use rustix::fs::Mode;
+use tokio::runtime::Builder;
+
+use arguments::Arguments;
+use logging::Style;
+use service::Service;
+
+/// The name of the store's key among the credentials that systemd hands over.
+const KEY_CREDENTIAL: &str = "keyfob-key";
+
+/// How often, and with which pause, a daemon that came second looks whether the first one answers: for 4 s in all, since
+/// the first may have to wait for a keyring.
+const START_LOOKS: u32 = 200;
+const START_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the process waits at its end for calls that hang, such as one over a bus that does not answer.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// The system stands in the way.
+const EXIT_FAILURE: u8 = 1;
+
+/// The configuration has mistakes: `EX_CONFIG` of sysexits, at which systemd does not start the daemon again.
+const EXIT_CONFIGURATION: u8 = 78;
+
+/// Whatever keeps the daemon from running, with the exit code that says so.
+struct Obstacle {
+    code: u8,
+    message: String,
+}
+
+/// Tells an error and all that caused it in one line.
+fn obstacle(code: u8, error: &dyn std::error::Error) -> Obstacle {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let message = causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"));
+    Obstacle { code, message }
+}
+
+fn failure(error: &dyn std::error::Error) -> Obstacle {
+    obstacle(EXIT_FAILURE, error)
+}
+
+#[expect(clippy::print_stderr, reason = "before there is a log, and for whoever started the daemon")]
+fn main() -> ExitCode {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(Obstacle { code, message }) => {
+            eprintln!("keyfobd: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// What the environment says, read once.
+type Variables = BTreeMap<OsString, OsString>;
+
+/// Where everything is.
+struct Places {
+    paths: Paths,
+    socket: PathBuf,
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Obstacle> {
+    let variables = variables();
+    let places = find(arguments, &variables)?;
+    if arguments.background {
+        let config = places.paths.config.as_os_str();
+        let given = [OsStr::new("--config"), config, OsStr::new("--socket"), places.socket.as_os_str()];
+        return background::start(&places.paths.log, &given).map_err(|error| failure(&error));
+    }
+    let environment: Environment = variables.clone().into_iter().collect();
+    let config = Config::read(&places.paths.config, &environment)
+        .map_err(|error| obstacle(EXIT_CONFIGURATION, &error))?;
+    if arguments.check {
+        return Ok(confirm(&places.paths.config, &config));
+    }
+    let style = Style::of_stderr(variables.get(OsStr::new("JOURNAL_STREAM")).map(OsString::as_os_str));
+    let level = variables.get(OsStr::new("KEYFOB_LOG"));
+    logging::start(level.map(OsString::as_os_str), style).map_err(|error| failure(&error))?;
+    if arguments.detached {
+        background::leave_session().map_err(|error| failure(&error))?;
+    }
+    serve(arguments, &places, config, variables)
+}
+
+/// Says that a configuration has no mistake, and what it comes to.
+#[expect(clippy::print_stdout, reason = "this is what --check was asked for")]
+fn confirm(path: &Path, config: &Config) -> ExitCode {
+    println!("{} has no mistake; accounts: {}", path.display(), config.accounts.len());
+    ExitCode::SUCCESS
+}
+
+/// Opens what the daemon works on, and serves until it is told to stop.
+fn serve(
+    arguments: &Arguments,
+    places: &Places,
+    config: Config,
+    variables: Variables,
+) -> Result<ExitCode, Obstacle> {
+    let inherited = ListenFd::from_env().take_unix_listener(0).map_err(|error| failure(&error))?;
+    let clock = Clock::system();
+    let credential = variables.get(OsStr::new("CREDENTIALS_DIRECTORY"));
+    let keys = Sources::of_the_system(credential.map(|directory| Path::new(directory).join(KEY_CREDENTIAL)));
+    let store = match Store::open(&places.paths.state, config.store, keys, clock.clone()) {
+        Ok(store) => store,
+        Err(OpenError::InUse { pid, .. }) if answers_soon(&places.socket) => {
+            return Ok(already_running(arguments, &places.socket, pid));
+        }
+        Err(error) => return Err(failure(&error)),
+    };
+    let http = Http::new().map_err(|error| failure(&error))?;
+    let passed_on = program::Environment::from_own(variables.clone());
+    let environment = variables.into_iter().collect();
+    let sources = {
+        let clock = clock.clone();
+        Box::new(move |account: &Account| account.source(&http, &clock, &passed_on))
+    };
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| failure(&error))?;
+    let served = runtime.block_on(async {
+        let socket = match inherited {
+            Some(listener) => OwnSocket::inherit(listener).map_err(|error| failure(&error))?,
+            None => OwnSocket::bind(&places.socket).map_err(|error| failure(&error))?,
+        };
+        let cache = TokenCache::new(Arc::new(store), sources, clock);
+        let is_detached = arguments.detached;
+        let when_ready = Box::new(move || if is_detached { background::say_ready() } else { Ok(()) });
+        let config_path = places.paths.config.clone();
+        service::run(Service { cache, config, socket, config_path, environment, when_ready }).await
+    });
+    runtime.shutdown_timeout(LAST_CALLS);
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Waits until the daemon that holds the lock answers: it may have started a moment before us.
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for, and nothing else to do")]
+fn answers_soon(path: &Path) -> bool {
+    (0..START_LOOKS).any(|look| {
+        if look > 0 {
+            std::thread::sleep(START_PAUSE);
+        }
+        socket::answers(path)
+    })
+}
+
+/// Says that there is nothing to do. That is a success: what was wanted is there.
+#[expect(clippy::print_stderr, reason = "this is the daemon's word to whoever started it")]
+fn already_running(arguments: &Arguments, socket: &Path, pid: Option<u32>) -> ExitCode {
+    let pid = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    eprintln!("keyfobd: a daemon{pid} answers at {} already", socket.display());
+    if arguments.detached {
+        // Whoever started us in the background has what they want.
+        drop(background::say_ready());
+    }
+    ExitCode::SUCCESS
+}
+
+fn find(arguments: &Arguments, variables: &Variables) -> Result<Places, Obstacle> {
+    let given = |argument: &Option<PathBuf>, name: &str| {
+        argument.clone().map(OsString::from).or_else(|| variables.get(OsStr::new(name)).cloned())
+    };
+    let paths = Paths::find(given(&arguments.config, "KEYFOB_CONFIG")).map_err(|error| failure(&error))?;
+    let socket = keyfob_protocol::socket::find(given(&arguments.socket, "KEYFOB_SOCKET"))
+        .map_err(|error| failure(&error))?;
+    Ok(Places { paths, socket })
+}
+
+/// Reads the environment.
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+fn variables() -> Variables {
+    std::env::vars_os().collect()
+}

@@ -1,0 +1,182 @@
+//! The daemon at work: from the opened store to the last renewal.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyfob_daemon::account::registry::Registry;
+use keyfob_daemon::api::control::{Control, MAX_ORDERS, Order};
+use keyfob_daemon::api::socket::OwnSocket;
+use keyfob_daemon::api::{self, Api};
+use keyfob_daemon::cache::TokenCache;
+use keyfob_daemon::config::Config;
+use keyfob_daemon::config::environment::Environment;
+use keyfob_protocol::daemon::ReloadReport;
+use keyfob_protocol::error::{ErrorBody, ErrorCode};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::{Obstacle, failure};
+
+/// How long clients have to read their last answers when all renewals are done.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// What the daemon was started with.
+pub(crate) struct Service {
+    pub(crate) cache: TokenCache,
+    pub(crate) config: Config,
+    pub(crate) socket: OwnSocket,
+    pub(crate) config_path: PathBuf,
+    pub(crate) environment: Environment,
+    /// Called once requests are answered.
+    pub(crate) when_ready: Box<dyn FnOnce() -> io::Result<()>>,
+}
+
+/// Serves until it is told to stop, then lets renewals finish.
+pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
+    let Service { cache, config, socket, config_path, environment, when_ready } = service;
+    let mut signals = Signals::new().map_err(|error| failure(&error))?;
+    let (orders, mut given) = mpsc::channel(MAX_ORDERS);
+    let started_at = cache.clock().now().wall;
+    report(&cache.apply(registry(config)));
+    let api = Arc::new(Api { cache, control: Control { orders, started_at } });
+    let leftover = socket.path();
+    let (stop, stopping) = watch::channel(());
+    let server = axum::serve(socket, api::router(Arc::clone(&api))).with_graceful_shutdown(asked(stopping));
+    let server = tokio::spawn(server.into_future());
+    when_ready().map_err(|error| failure(&error))?;
+    notify(&[NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    loop {
+        tokio::select! {
+            order = given.recv() => match order {
+                Some(Order::Reload(reply)) => {
+                    let outcome = reload(&api.cache, &config_path, &environment);
+                    // Whoever asked may have gone.
+                    drop(reply.send(outcome));
+                }
+                Some(Order::Stop) | None => break,
+            },
+            wish = signals.next() => match wish {
+                Wish::Reload => drop(reload(&api.cache, &config_path, &environment)),
+                Wish::Stop => break,
+            },
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping: renewals that are under way may finish");
+    drop(stop);
+    if let Some(path) = leftover {
+        remove_name(&path);
+    }
+    tokio::select! {
+        () = api.cache.shut_down() => {}
+        wish = signals.stop() => tracing::warn!(?wish, "told to stop again: exiting at once"),
+    }
+    // A long poll that is still open is no reason to stay.
+    drop(timeout(LAST_ANSWERS, server).await);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ends when the daemon has been told to stop.
+async fn asked(mut stopping: watch::Receiver<()>) {
+    // The sender is dropped, and never sends.
+    drop(stopping.changed().await);
+}
+
+/// Reads the configuration again. Where it has a mistake, the old one stays in force.
+fn reload(cache: &TokenCache, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
+    notify(&[NotifyState::Reloading]);
+    let outcome = match Config::read(path, environment) {
+        Ok(config) => {
+            let changes = cache.apply(registry(config));
+            report(&changes);
+            Ok(changes)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the configuration has mistakes: the old one stays in force");
+            let mut body = ErrorBody::new(ErrorCode::Misconfigured, "the configuration has mistakes")
+                .with_hint("the old one stays in force; mend it, then run: keyfob reload");
+            body.details = error.to_string().lines().map(str::to_owned).collect();
+            Err(body)
+        }
+    };
+    notify(&[NotifyState::Ready]);
+    outcome
+}
+
+fn registry(config: Config) -> Registry {
+    Registry::new(config.accounts, config.default_account)
+}
+
+fn report(changes: &ReloadReport) {
+    let ReloadReport { added, changed, kept, removed } = changes;
+    tracing::info!(
+        added = added.len(),
+        changed = changed.len(),
+        kept = kept.len(),
+        removed = removed.len(),
+        "took over the configuration"
+    );
+}
+
+/// Tells systemd, where it wants to know.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot notify systemd");
+    }
+}
+
+/// Takes the socket's name away, so that nobody connects to a daemon that does not answer any more.
+fn remove_name(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), "cannot remove the socket");
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug)]
+enum Wish {
+    Stop,
+    Reload,
+}
+
+/// The signals that the daemon listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+
+    /// Waits for a signal to stop, whatever else comes.
+    async fn stop(&mut self) -> Wish {
+        loop {
+            match self.next().await {
+                Wish::Stop => return Wish::Stop,
+                Wish::Reload => tracing::info!("does not reload: the daemon is stopping"),
+            }
+        }
+    }
+}
