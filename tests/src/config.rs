@@ -2,16 +2,16 @@
 
 use crate::issuer::FakeIssuer;
 
-/// Returns a configuration with one account `prod` that logs in by a device code.
-pub fn device_code(issuer: &FakeIssuer) -> String {
-    format!(
-        r#"default_account = "prod"
+/// The head of every configuration: no story may reach for the keyring of whoever runs it.
+pub const HEAD: &str = r#"default_account = "prod"
 
 [store]
 key = "file"
-{}"#,
-        account("prod", issuer)
-    )
+"#;
+
+/// Returns a configuration with one account `prod` that logs in by a device code.
+pub fn device_code(issuer: &FakeIssuer) -> String {
+    format!("{HEAD}{}", account("prod", issuer))
 }
 
 /// Returns the section of an account that logs in by a device code.

@@ -14,6 +14,9 @@ use crate::person;
 use crate::process::{Output, Process};
 use crate::shim;
 
+/// A query for more life than any token of the stories has.
+pub const MORE_LIFE: &str = "min_ttl=86400";
+
 /// A daemon and its home.
 #[derive(Debug)]
 pub struct Daemon {
@@ -144,9 +147,32 @@ impl Daemon {
     /// Returns the token that the API gives for an account.
     #[track_caller]
     pub fn token(&self, account: &str) -> TokenResponse {
-        let answer = self.api("GET", &format!("/v1/accounts/{account}/token"));
+        self.token_with(account, "")
+    }
+
+    /// Returns the token that the API gives for an account and a query.
+    #[track_caller]
+    pub fn token_with(&self, account: &str, query: &str) -> TokenResponse {
+        let answer = self.api("GET", &format!("/v1/accounts/{account}/token?{query}"));
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.log());
         answer.json()
+    }
+
+    /// Asks for more life than the token of an account has left until there is a new one, and returns that. It takes
+    /// ten seconds after the last renewal, for the daemon renews no faster.
+    #[track_caller]
+    pub fn renew(&self, account: &str) -> TokenResponse {
+        let old = self.token(account).access_token;
+        found(SOON, "a renewal", || {
+            let token = self.token_with(account, MORE_LIFE);
+            (token.access_token != old).then_some(token)
+        })
+    }
+
+    /// Has it read its configuration again.
+    #[track_caller]
+    pub fn reload(&self) -> Response {
+        self.api("POST", "/v1/reload")
     }
 
     /// Returns what the API says about an account.

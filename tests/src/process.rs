@@ -58,6 +58,11 @@ impl Process {
         read_lossy(&self.stderr)
     }
 
+    /// Returns what a terminal would show of both, apart from their order.
+    pub fn shown(&self) -> String {
+        self.stdout() + &self.stderr()
+    }
+
     /// Tells whether it has ended, and how.
     pub fn ended(&mut self) -> Option<Output> {
         let status = self.child.try_wait().expect("a child can be waited for")?;

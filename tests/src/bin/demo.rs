@@ -56,10 +56,8 @@ fn start(issuer: &FakeIssuer) -> Daemon {
 fn log_in(daemon: &Daemon) {
     println!("3. Running: keyfob login");
     let mut login = shim::spawn(daemon.home(), &["login", "--no-qr", "--no-autostart"]);
-    let (page, code) = found(SOON, "keyfob login shows a page and a code", || {
-        person::read(&(login.stdout() + &login.stderr()))
-    });
-    quote(&format!("{}{}", login.stdout(), login.stderr()));
+    let (page, code) = found(SOON, "keyfob login shows a page and a code", || person::read(&login.shown()));
+    quote(&login.shown());
     println!("   A scripted person opens that page, enters {code} and approves.");
     person::approve(&page, &code);
     succeeded(&login.wait());
