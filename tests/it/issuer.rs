@@ -157,7 +157,7 @@ fn what_the_rfc_forbids_goes_into_the_ledger() {
     let form = ("content-type", "application/x-www-form-urlencoded");
     for (method, path, headers, body) in [
         ("GET", "/token", form, ""),
-        ("POST", "/token?client_id=cli", form, ""),
+        ("POST", "/token?client_id=cli", form, "client_id=cli&grant_type=refresh_token"),
         ("POST", "/token", ("content-type", "application/json"), "{}"),
         ("POST", "/token", form, "client_id=cli&scope=&grant_type=refresh_token"),
         ("POST", "/token", form, "client_id=cli&client_id=cli&grant_type=refresh_token"),
@@ -239,7 +239,7 @@ fn a_connection_that_is_cut_in_the_middle_of_a_body_has_sent_half_of_it() {
     let login = log_in(&issuer);
     issuer.break_next(1, Endpoint::Token, Point::MidBody, Fault::HangUp);
     let error = try_refresh(&issuer, text(&login, "refresh_token")).unwrap_err();
-    assert_eq!(error.to_string(), "the response is cut short");
+    assert_eq!(error.to_string(), "the body is cut short");
 }
 
 #[test]

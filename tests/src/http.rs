@@ -115,7 +115,7 @@ fn exchange(mut stream: impl Read + Write, host: &str, request: &Request) -> io:
 
 fn parse(received: &[u8]) -> io::Result<Response> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not an HTTP response");
-    let end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(cut_short)?;
+    let end = received.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(no_head)?;
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
@@ -150,8 +150,12 @@ fn unchunked(mut body: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
+fn no_head() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended before a response")
+}
+
 fn cut_short() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the response is cut short")
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the body is cut short")
 }
 
 #[cfg(test)]
