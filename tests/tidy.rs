@@ -37,6 +37,8 @@ const SLEEPS: [&str; 3] = ["thread::sleep", "time::sleep", "sleep_until"];
 struct Source {
     path: String,
     text: String,
+    /// Its lines outside tests.
+    production: Vec<String>,
 }
 
 /// Returns one line for each place where a rule is broken.
@@ -68,9 +70,21 @@ fn the_shim_and_the_protocol_know_nothing_of_the_daemon() {
 fn a_file_is_short() {
     holds(length);
     breaks(length, "daemon/src/token.rs", &"fn f() {}\n".repeat(MAX_LINES + 1));
-    let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "    fn f() {}\n".repeat(MAX_LINES));
+    let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "    fn f() {}\n}\";\n".repeat(MAX_LINES));
     allows(length, "daemon/src/token.rs", &tests);
     breaks(length, "daemon/src/token.rs", &(tests + &"fn f() {}\n".repeat(MAX_LINES + 1)));
+}
+
+#[test]
+fn a_module_for_tests_alone_is_no_production_code() {
+    let declared = ("daemon/src/cache/tests.rs", "use crate::oauth;\nfn f() { g().unwrap() }");
+    let declaring = ("daemon/src/cache.rs", "#[cfg(test)]\npub(crate) mod tests;\nmod owner;");
+    let in_use = ("daemon/src/cache/owner.rs", "use crate::oauth;\nfn f() { g().unwrap() }");
+    for rule in [imports, shortcuts] {
+        assert_eq!(rule(&tree(&[declared])).len(), 1);
+        assert_eq!(rule(&tree(&[declared, declaring])).len(), 0);
+        assert_eq!(rule(&tree(&[in_use, declaring])).len(), 1);
+    }
 }
 
 #[test]
@@ -127,7 +141,7 @@ fn imports(tree: &[Source]) -> Vec<String> {
             continue;
         };
         let to_root = "super::".repeat(inside.split('/').count());
-        let code = code(&source.text).replace(&to_root, "crate::");
+        let code = source.code().replace(&to_root, "crate::");
         for used in code.split("crate::").skip(1).flat_map(first_names) {
             if used != module && !allowed.contains(&used) {
                 broken.push(format!("{}: {module} may not use {used}", source.path));
@@ -171,15 +185,15 @@ fn sides(tree: &[Source]) -> Vec<String> {
 
 fn length(tree: &[Source]) -> Vec<String> {
     complaints(tree, |source| {
-        let lines = production(&source.text).len();
-        (is_rust(source) && !source.path.starts_with("tests/it/") && lines > MAX_LINES)
+        let lines = source.production.len();
+        (source.is_rust() && source.path.contains("/src/") && lines > MAX_LINES)
             .then(|| format!("{lines} lines outside tests"))
     })
 }
 
 fn purpose(tree: &[Source]) -> Vec<String> {
     complaints(tree, |source| {
-        (is_rust(source) && !source.text.starts_with("//!")).then(|| "does not begin with //!".to_owned())
+        (source.is_rust() && !source.text.starts_with("//!")).then(|| "does not begin with //!".to_owned())
     })
 }
 
@@ -192,8 +206,9 @@ fn names(tree: &[Source]) -> Vec<String> {
 
 fn shortcuts(tree: &[Source]) -> Vec<String> {
     complaints(tree, |source| {
-        let unwraps = !source.path.starts_with("tests/") && code(&source.text).contains(".unwrap()");
-        let never = NEVER.iter().find(|word| !is_this(source) && source.text.contains(**word));
+        let is_test = source.path.starts_with("tests/") || source.path.contains("/tests/");
+        let unwraps = !is_test && source.code().contains(".unwrap()");
+        let never = NEVER.iter().find(|word| !source.is_this() && source.text.contains(**word));
         never.copied().or(unwraps.then_some(".unwrap()")).map(|word| format!("has {word}"))
     })
 }
@@ -203,7 +218,7 @@ fn sleeping(tree: &[Source]) -> Vec<String> {
         let concerns = source.path.starts_with("tests/") && source.path != "tests/src/patience.rs";
         SLEEPS
             .iter()
-            .find(|word| concerns && !is_this(source) && source.text.contains(**word))
+            .find(|word| concerns && !source.is_this() && source.text.contains(**word))
             .map(|word| format!("has {word}"))
     })
 }
@@ -212,75 +227,100 @@ fn complaints(tree: &[Source], complaint: impl Fn(&Source) -> Option<String>) ->
     tree.iter().filter_map(|source| Some(format!("{}: {}", source.path, complaint(source)?))).collect()
 }
 
-fn is_rust(source: &Source) -> bool {
-    source.path.ends_with(".rs")
+impl Source {
+    fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    /// This file names what it forbids.
+    fn is_this(&self) -> bool {
+        self.path == "tests/tidy.rs"
+    }
+
+    /// Returns what is neither test nor comment.
+    fn code(&self) -> String {
+        let lines = self.production.iter().filter(|line| !line.trim_start().starts_with("//"));
+        lines.cloned().collect::<Vec<_>>().join("\n")
+    }
 }
 
-/// This file names what it forbids.
-fn is_this(source: &Source) -> bool {
-    source.path == "tests/tidy.rs"
+/// Makes a tree of paths and texts.
+fn tree(files: &[(&str, &str)]) -> Vec<Source> {
+    let test_modules: Vec<String> = files
+        .iter()
+        .flat_map(|(path, text)| split(text).1.into_iter().map(|name| child(path, &name)))
+        .collect();
+    let source = |(path, text): &(&str, &str)| {
+        let is_test = test_modules.iter().any(|module| module == path);
+        let production = if is_test { Vec::new() } else { split(text).0 };
+        Source { path: (*path).to_owned(), text: (*text).to_owned(), production }
+    };
+    files.iter().map(source).collect()
 }
 
-/// Returns the lines outside `#[cfg(test)]` items, which end as rustfmt ends them: at the indentation they began with.
-fn production(text: &str) -> Vec<&str> {
+/// Returns the lines outside `#[cfg(test)]` items, and the names of the files that are declared as such.
+fn split(text: &str) -> (Vec<String>, Vec<String>) {
     let indentation = |line: &str| line.len() - line.trim_start().len();
+    let (mut production, mut test_modules) = (Vec::new(), Vec::new());
     let mut lines = text.lines();
-    let mut kept = Vec::new();
     while let Some(line) = lines.next() {
-        if line.trim_start().starts_with("#[cfg(test)]") {
-            let ends =
-                |inner: &&str| indentation(inner) == indentation(line) && inner.ends_with(['}', ';', ',']);
-            lines.find(ends);
-        } else {
-            kept.push(line);
+        if !line.trim_start().starts_with("#[cfg(test)]") {
+            production.push(line.to_owned());
+            continue;
+        }
+        let item = lines.find(|line| !line.trim_start().starts_with("#[")).unwrap_or_default();
+        if let Some((_, name)) = item.strip_suffix(';').and_then(|item| item.split_once("mod ")) {
+            test_modules.push(name.to_owned());
+        } else if !item.ends_with([';', ',']) {
+            // As rustfmt has it, an item ends at the indentation that it began with.
+            let end = format!("{}}}", " ".repeat(indentation(item)));
+            lines.find(|line| *line == end);
         }
     }
-    kept
+    (production, test_modules)
 }
 
-/// Returns the production lines that are no comments.
-fn code(text: &str) -> String {
-    production(text).into_iter().filter(|line| !line.trim_start().starts_with("//")).fold(
-        String::new(),
-        |mut code, line| {
-            code.push_str(line);
-            code.push('\n');
-            code
-        },
-    )
+/// Returns the path of a module that a file declares.
+fn child(path: &str, name: &str) -> String {
+    let root = ["lib.rs", "main.rs"].iter().find_map(|root| path.strip_suffix(root));
+    match root {
+        Some(directory) => format!("{directory}{name}.rs"),
+        None => format!("{}/{name}.rs", path.trim_end_matches(".rs")),
+    }
 }
 
 #[track_caller]
 fn holds(rule: Rule) {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let mut tree = Vec::new();
+    let mut files = Vec::new();
     for package in ["daemon", "protocol", "client-shim", "tests"] {
-        read(root, package, &mut tree);
+        read(root, package, &mut files);
     }
-    assert!(tree.iter().any(is_this), "this file itself was not found");
+    let tree = tree(&files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>());
+    assert!(tree.iter().any(Source::is_this), "this file itself was not found");
     let broken = rule(&tree);
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
 #[track_caller]
 fn breaks(rule: Rule, path: &str, text: &str) {
-    assert_eq!(rule(&[Source { path: path.to_owned(), text: text.to_owned() }]).len(), 1, "{path}: {text}");
+    assert_eq!(rule(&tree(&[(path, text)])).len(), 1, "{path}: {text}");
 }
 
 #[track_caller]
 fn allows(rule: Rule, path: &str, text: &str) {
-    let broken = rule(&[Source { path: path.to_owned(), text: text.to_owned() }]);
+    let broken = rule(&tree(&[(path, text)]));
     assert!(broken.is_empty(), "{path}: {text}: {broken:?}");
 }
 
-fn read(root: &Path, below: &str, tree: &mut Vec<Source>) {
+fn read(root: &Path, below: &str, files: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(root.join(below)).unwrap() {
         let entry = entry.unwrap();
         let path = format!("{below}/{}", entry.file_name().to_str().unwrap());
         if entry.file_type().unwrap().is_dir() {
-            read(root, &path, tree);
+            read(root, &path, files);
         } else if path.ends_with(".rs") || path.ends_with("Cargo.toml") {
-            tree.push(Source { text: fs::read_to_string(entry.path()).unwrap(), path });
+            files.push((path, fs::read_to_string(entry.path()).unwrap()));
         }
     }
 }
