@@ -17,7 +17,8 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("account", &["clock", "token", "oauth", "flyte", "grant"]),
     ("store", &["clock", "token", "account"]),
     ("cache", &["clock", "token", "grant", "account", "store"]),
-    ("api", &["clock", "token", "account", "cache"]),
+    // Of grant and store it names what the cache hands out: a login's prompt, a revocation's outcome, a store's error.
+    ("api", &["clock", "token", "grant", "account", "store", "cache"]),
     ("config", &["token", "oauth", "grant", "account", "store"]),
 ];
 
