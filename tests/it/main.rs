@@ -2,4 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "where a story fails, its test fails")]
 
+mod config;
+mod credentials;
 mod issuer;
+mod login;
+mod outage;
+mod renewal;
+mod restart;
+mod secrets;
+mod session;
+mod share;
+mod socket;

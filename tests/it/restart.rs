@@ -1,0 +1,119 @@
+//! The daemon ends, by a crash or as it should, and comes back with the login.
+
+use std::time::Duration;
+
+use integration_tests::config;
+use integration_tests::daemon::{Daemon, MORE_LIFE};
+use integration_tests::issuer::FakeIssuer;
+use integration_tests::issuer::fault::{Endpoint, Point};
+use integration_tests::issuer::settings::{Rotation, Settings};
+use integration_tests::patience::{SOON, eventually};
+use integration_tests::shim;
+use keyfob_protocol::account::{AccountState, Persistence};
+use rustix::process::Signal;
+
+#[test]
+fn a_daemon_that_was_killed_comes_back_with_the_login_and_asks_nobody() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    let token = daemon.token("prod").access_token;
+    drop(issuer);
+    for _ in 0..3 {
+        daemon.kill();
+        daemon.start_again();
+        assert_eq!(daemon.token("prod").access_token, token);
+    }
+    let account = daemon.account("prod");
+    assert_eq!((account.state, account.persistence), (AccountState::SignedIn, Persistence::Durable));
+}
+
+#[test]
+fn a_stop_lets_a_renewal_finish_and_keeps_what_it_brought() {
+    let issuer = FakeIssuer::start(Settings {
+        access_lifetime: Duration::from_secs(60),
+        rotation: Rotation::Strict,
+        ..Settings::default()
+    });
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    hold_a_renewal(&daemon, &issuer);
+    daemon.signal(Signal::TERM);
+    eventually(SOON, "the daemon takes no more requests", || daemon.try_api("GET", "/healthz").is_none());
+    assert_eq!(issuer.held(), 1, "the renewal was cut off");
+    issuer.release();
+    let output = daemon.wait();
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    daemon.start_again();
+    let ledger = issuer.ledger();
+    assert_eq!(daemon.token("prod").access_token, ledger.access_tokens.last().unwrap().token);
+    assert_eq!(ledger.requests("refresh_token").len(), 1);
+    let live = ledger.families[0].live().unwrap();
+    daemon.api("DELETE", "/v1/accounts/prod/session");
+    assert!(issuer.ledger().revoked.contains(&live.token), "the new refresh token was lost");
+}
+
+#[test]
+fn a_second_signal_ends_the_daemon_at_once() {
+    let issuer =
+        FakeIssuer::start(Settings { access_lifetime: Duration::from_secs(60), ..Settings::default() });
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    hold_a_renewal(&daemon, &issuer);
+    daemon.signal(Signal::TERM);
+    eventually(SOON, "the daemon takes no more requests", || daemon.try_api("GET", "/healthz").is_none());
+    daemon.signal(Signal::TERM);
+    daemon.wait();
+    let log = daemon.log();
+    assert!(!log.contains("renewed") && !log.contains("renewal failed"), "it waited for the renewal:\n{log}");
+}
+
+#[test]
+fn a_crash_within_the_grace_time_of_the_issuer_loses_nothing() {
+    let issuer = FakeIssuer::start(Settings {
+        access_lifetime: Duration::from_secs(60),
+        rotation: Rotation::Grace(Duration::from_secs(600)),
+        ..Settings::default()
+    });
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    let token = daemon.token("prod").access_token;
+    hold_a_renewal(&daemon, &issuer);
+    daemon.kill();
+    issuer.release();
+    daemon.start_again();
+    assert_eq!(daemon.token("prod").access_token, token, "the old token still works");
+    assert!(issuer.honours(&daemon.renew("prod").access_token));
+    assert!(issuer.ledger().families[0].alive);
+}
+
+#[test]
+fn keyfob_stop_ends_the_daemon_and_the_login_stays() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    let token = daemon.token("prod").access_token;
+    let stop = shim::run(daemon.home(), &["stop"]);
+    assert_eq!(stop.status, 0, "{}", stop.stderr);
+    assert_eq!(daemon.wait().status, 0);
+    let absent = shim::run(daemon.home(), &["token", "--no-autostart"]);
+    assert_eq!((absent.status, absent.stdout.as_str()), (5, ""), "{}", absent.stderr);
+    // The next one who asks starts it again.
+    let asked = shim::run(daemon.home(), &["token"]);
+    assert_eq!((asked.status, asked.stdout), (0, format!("{token}\n")), "{}", asked.stderr);
+    assert_eq!(shim::run(daemon.home(), &["stop"]).status, 0);
+    eventually(SOON, "the end of the daemon that the shim started", || {
+        daemon.try_api("GET", "/healthz").is_none()
+    });
+}
+
+/// Waits until a renewal has changed the issuer's books and waits for its answer.
+#[track_caller]
+fn hold_a_renewal(daemon: &Daemon, issuer: &FakeIssuer) {
+    issuer.hold(Endpoint::Token, Point::BeforeReply);
+    let impatient = format!("{MORE_LIFE}&wait=0");
+    eventually(SOON, "a renewal under way", || {
+        daemon.token_with("prod", &impatient);
+        issuer.held() == 1
+    });
+}
