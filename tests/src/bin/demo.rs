@@ -21,7 +21,7 @@ const LIFETIME: Duration = Duration::from_secs(24);
 
 fn main() {
     println!("keyfob, shown with an issuer that lives for this demonstration only\n");
-    println!("1. Building keyfobd and keyfob");
+    println!("1. Building keyfobd and keyfob (the first time takes a few minutes)");
     programs::directory();
     let issuer = FakeIssuer::start(Settings {
         access_lifetime: LIFETIME,
@@ -79,7 +79,7 @@ fn share(daemon: &Daemon, issuer: &FakeIssuer) -> String {
     assert!(tokens.iter().all(|token| *token == tokens[0]), "they got different tokens");
     let requests = issuer.ledger().token_requests.len() - requests_before;
     assert_eq!(requests, 0, "the issuer was asked again");
-    println!("   One login, the same token for all; the issuer was asked {requests} more times.");
+    println!("   One login, the same token for all; the issuer was not asked again.");
     tokens[0].clone()
 }
 
@@ -101,7 +101,7 @@ fn renew(daemon: &Daemon, issuer: &FakeIssuer, old: &str, login_at: Instant) {
     println!(
         "   {after} seconds after the login, while the old token still worked, the daemon fetched a new one."
     );
-    println!("   keyfob token now prints {}. The issuer saw one refresh.", shortened(&new));
+    println!("   The issuer saw one refresh, and keyfob token now prints {}", shortened(&new));
 }
 
 fn show_status(daemon: &Daemon) {
