@@ -5,6 +5,7 @@
 mod config;
 mod credentials;
 mod issuer;
+mod keyring_fixture;
 mod login;
 mod outage;
 mod renewal;

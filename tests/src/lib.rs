@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test harness: where it fails, the test fails")]
 
+pub mod companion;
 pub mod config;
 pub mod daemon;
 pub mod home;
 pub mod http;
 pub mod issuer;
+pub mod keyring;
 pub mod patience;
 pub mod person;
 pub mod process;
