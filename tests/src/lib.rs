@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test harness: where it fails, the test fails")]
 
+pub mod browser;
 pub mod companion;
 pub mod config;
 pub mod daemon;
@@ -12,6 +13,7 @@ pub mod home;
 pub mod http;
 pub mod issuer;
 pub mod keyring;
+pub mod oidc_provider;
 pub mod patience;
 pub mod person;
 pub mod process;
