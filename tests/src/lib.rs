@@ -9,6 +9,8 @@ pub mod browser;
 pub mod companion;
 pub mod config;
 pub mod daemon;
+pub mod flyte_admin;
+pub mod flytekit;
 pub mod home;
 pub mod http;
 pub mod issuer;

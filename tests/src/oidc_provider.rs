@@ -47,6 +47,9 @@ impl OidcProvider {
     /// The public client: device and authorization code grant, with refresh tokens.
     pub const PUBLIC_CLIENT: &str = "cli";
 
+    /// The identifier and the secret with which a resource server asks about tokens (RFC 7662).
+    pub const RESOURCE_SERVER: [&str; 2] = ["resource-server", "resource-server-secret"];
+
     /// Starts the issuer; its access tokens live this long.
     pub fn start(access_lifetime: Duration) -> Self {
         let program = Companion::start(
