@@ -53,7 +53,7 @@ impl OidcProvider {
     /// Starts the issuer; its access tokens live this long.
     pub fn start(access_lifetime: Duration) -> Self {
         let program = Companion::start(
-            Command::new("node")
+            Command::new(installed("venv/bin/node"))
                 .arg(source("oidc_provider/server.mjs"))
                 .args(["--access-ttl", &access_lifetime.as_secs().to_string()])
                 .current_dir(installed("node")),

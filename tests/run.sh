@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The whole check of a change: format, dependencies, lints, then every test, the stories with real components included.
+# It installs what the stories need (tests/real/install.sh) and takes a few minutes on two cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Nothing in here may wait for a person.
+exec </dev/null
+export CARGO_TERM_COLOR=never CARGO_NET_RETRY=5
+
+step() {
+    echo
+    echo "== $* (after $SECONDS s)"
+}
+
+step 'installing what the stories need'
+tests/real/install.sh
+
+step 'format'
+cargo fmt --all --check
+
+if command -v cargo-deny >/dev/null; then
+    step 'licences, sources and duplicates of dependencies'
+    cargo deny --workspace check --config .deny.toml bans licenses sources
+fi
+
+step 'lints'
+cargo clippy --workspace --all-targets -- -D warnings
+
+step 'programs'
+cargo build -p keyfob-daemon -p keyfob --bins
+
+step 'tests'
+cargo test --workspace
+
+step 'done'
