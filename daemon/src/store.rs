@@ -393,7 +393,7 @@ mod tests {
         machine.keyring.is(Mood::Locked);
         let store = machine.open(KeyChoice::Auto).unwrap();
         assert_eq!((store.status().key, store.status().state), (KeyKind::Keyring, StoreState::Locked));
-        assert!(store.status().note.unwrap().contains("unlock it"));
+        assert!(store.status().note.unwrap().contains("unlock the keyring"));
         let record = machine.record(1, "at");
         assert!(matches!(store.load(&name("prod")), Err(StoreError::Locked { .. })));
         assert!(matches!(store.save(&name("prod"), &record), Err(StoreError::Locked { .. })));

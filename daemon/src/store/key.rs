@@ -161,7 +161,7 @@ pub trait KeySource: fmt::Debug + Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It has to be unlocked.
-    #[error("the keyring is locked: unlock it, for example by logging in to the desktop")]
+    #[error("unlock the keyring, for example by logging in to the desktop")]
     Locked,
     /// It is not there, or does not answer.
     #[error("{0}")]

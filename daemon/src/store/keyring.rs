@@ -5,6 +5,7 @@
 //! and every question is asked on a thread of its own that nobody waits for longer than a few seconds.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -75,15 +76,17 @@ impl Keyring {
         let asking = Asking(Arc::clone(&self.asking));
         let (answer, answered) = mpsc::sync_channel(1);
         let ask = move || {
+            // In a panic the last of these goes first: whoever learns of it may ask again at once.
+            let (answer, asking) = (answer, asking);
             let outcome = question();
-            drop(asking);
-            if answer.send(outcome).is_err() {
+            // The question is out until its answer has been taken, or nobody is left to take it.
+            if answer.send((outcome, asking)).is_err() {
                 tracing::debug!("the keyring answered too late");
             }
         };
         thread::Builder::new().name("keyring".to_owned()).spawn(ask).map_err(unavailable)?;
         match answered.recv_timeout(self.patience) {
-            Ok(outcome) => outcome,
+            Ok((outcome, _asking)) => outcome,
             Err(RecvTimeoutError::Timeout) => Err(silent()),
             Err(RecvTimeoutError::Disconnected) => {
                 Err(KeyError::Unavailable("asking the keyring failed".into()))
@@ -135,9 +138,10 @@ enum Presence {
 
 /// Looks, without touching, whether the item is there and whether what we would touch is unlocked.
 fn look() -> Result<Presence, KeyError> {
-    let bus = Builder::session()
-        .and_then(|builder| builder.method_timeout(PATIENCE_PER_CALL).build())
-        .map_err(|error| KeyError::Unavailable(format!("there is no session bus: {error}").into()))?;
+    let bus =
+        Builder::session().and_then(|builder| builder.method_timeout(PATIENCE_PER_CALL).build()).map_err(
+            |error| KeyError::Unavailable(format!("there is no session bus to a keyring: {error}").into()),
+        )?;
     let attributes = HashMap::from([("service", SERVICE), ("username", USER)]);
     let (unlocked, locked): (Vec<OwnedObjectPath>, Vec<OwnedObjectPath>) =
         call(&bus, SERVICE_PATH, SERVICE_INTERFACE, ("SearchItems", &(attributes,)))?;
@@ -170,7 +174,10 @@ fn call<T: DeserializeOwned + Type>(
     (method, arguments): (&str, &(impl Serialize + DynamicType)),
 ) -> Result<T, KeyError> {
     let reply = bus.call_method(Some(DESTINATION), path, Some(interface), method, arguments);
-    reply.and_then(|reply| reply.body().deserialize()).map_err(unavailable)
+    match reply.and_then(|reply| reply.body().deserialize()) {
+        Err(zbus::Error::InputOutput(error)) if error.kind() == io::ErrorKind::TimedOut => Err(silent()),
+        answer => answer.map_err(unavailable),
+    }
 }
 
 fn refused(error: &keyring_core::Error) -> KeyError {
@@ -206,8 +213,16 @@ mod tests {
             Ok(())
         });
         assert!(matches!(never, Err(KeyError::Unavailable(_))));
-        let second = keyring.ask(|| -> Result<(), KeyError> { unreachable!("a first question is out") });
+        let asked = Arc::new(AtomicBool::new(false));
+        let second = keyring.ask({
+            let asked = Arc::clone(&asked);
+            move || {
+                asked.store(true, Ordering::Release);
+                Ok(())
+            }
+        });
         assert!(matches!(second, Err(KeyError::Unavailable(_))));
+        assert!(!asked.load(Ordering::Acquire), "a second question was asked beside the first");
         release.send(()).unwrap();
         let ended = |_| {
             thread::yield_now();
