@@ -219,6 +219,10 @@ impl Disk {
     fn save(&self, account: &AccountName, record: &Record, clock: &Clock) -> Result<(), StoreError> {
         let key = self.key.get(clock)?;
         let json = record.to_json(clock);
+        let bytes = json.len() + sealed_file::OVERHEAD;
+        if bytes > Shelf::LONGEST_FILE {
+            return Err(StoreError::TooLarge { bytes });
+        }
         let _turn = locked(&self.turn);
         let generation = match self.resting(account, &key, clock)? {
             Resting::Nothing => record.generation,
@@ -230,9 +234,6 @@ impl Disk {
             }
         };
         let sealed = sealed_file::seal(&key, account, generation, json)?;
-        if sealed.len() > Shelf::LONGEST_FILE {
-            return Err(StoreError::TooLarge { bytes: sealed.len() });
-        }
         Ok(self.shelf.replace(account, &sealed)?)
     }
 
@@ -284,6 +285,7 @@ mod tests {
         let saved = machine.record(1, "at-1");
         let store = machine.open(KeyChoice::File).unwrap();
         assert!(store.load(&name("prod")).unwrap().is_none());
+        tokio::time::advance(Duration::from_secs(60)).await;
         store.save(&name("prod"), &saved).unwrap();
         drop(store);
         tokio::time::advance(Duration::from_secs(60)).await;

@@ -118,3 +118,40 @@ impl Write for Wiped {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: &str = r#"{"boot":"b","since_boot":"PT1H","wall":"2026-11-21T12:00:00Z"}"#;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_of_a_later_version_is_read_as_far_as_it_is_known() {
+        let json = format!(
+            r#"{{"fingerprint":"f","later":[1],"scope":"","refresh_token":null,
+                "access_token":{{"secret":"at","issued_at":{STAMP},"expires_at":null,"later":{{}}}}}}"#
+        );
+        let record = Record::from_json(1, json.as_bytes(), &Clock::following_tokio()).unwrap();
+        assert_eq!(record.tokens.access.secret().expose_secret(), "at");
+        assert!(record.tokens.access.expires_at.is_none() && record.tokens.refresh.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stored_token_that_could_break_a_line_or_a_header_is_refused() {
+        let json = format!(
+            r#"{{"fingerprint":"f","scope":"","refresh_token":null,
+                "access_token":{{"secret":"a\r\nb","issued_at":{STAMP},"expires_at":null}}}}"#
+        );
+        assert_eq!(Record::from_json(1, json.as_bytes(), &Clock::following_tokio()).unwrap_err(), NotARecord);
+    }
+
+    #[test]
+    fn a_buffer_that_grows_takes_every_byte_along() {
+        let mut buffer = Wiped(Zeroizing::new(Vec::with_capacity(1)));
+        for byte in 0..=255 {
+            buffer.write_all(&[byte; 3]).unwrap();
+        }
+        let expected: Vec<u8> = (0..=255).flat_map(|byte| [byte; 3]).collect();
+        assert_eq!(*buffer.0, expected);
+    }
+}

@@ -28,7 +28,12 @@ const FORMAT: u16 = 1;
 
 const NONCE_LENGTH: usize = 24;
 
+const TAG_LENGTH: usize = 16;
+
 const HEADER_LENGTH: usize = MAGIC.len() + 2 + KeyId::LENGTH + 8 + NONCE_LENGTH;
+
+/// How much longer a sealed file is than what is sealed in it.
+pub(crate) const OVERHEAD: usize = HEADER_LENGTH + TAG_LENGTH;
 
 /// What a sealed file holds.
 pub(crate) struct Opened {
@@ -61,7 +66,7 @@ pub(crate) fn seal(
 ) -> Result<Vec<u8>, NoRandomness> {
     let mut nonce = [0; NONCE_LENGTH];
     getrandom::fill(&mut nonce)?;
-    let mut sealed = Vec::with_capacity(HEADER_LENGTH + plaintext.len() + 16);
+    let mut sealed = Vec::with_capacity(plaintext.len() + OVERHEAD);
     sealed.extend_from_slice(&MAGIC);
     sealed.extend_from_slice(&FORMAT.to_be_bytes());
     sealed.extend_from_slice(&key.id().0);
@@ -135,6 +140,7 @@ mod tests {
         let opened = open(&key(1), &name("prod"), &sealed()).unwrap();
         assert_eq!(opened.generation, 7);
         assert_eq!(opened.plaintext.as_slice(), SECRET);
+        assert_eq!(sealed().len(), SECRET.len() + OVERHEAD);
     }
 
     #[test]

@@ -16,9 +16,9 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// The most that a sealed file may have. An answer of an issuer has 1 MiB at the most, and the refresh token of an
-    /// earlier one may have to be kept beside it.
-    pub(crate) const LONGEST_FILE: usize = 4 * 1024 * 1024;
+    /// The most that a sealed file may have. An answer of an issuer has 1 MiB at the most, the refresh token of an
+    /// earlier one may have to be kept beside it, and there is room for the rest.
+    pub(crate) const LONGEST_FILE: usize = (2 * 1024 + 64) * 1024;
 
     /// Opens the shelf in a state directory; makes it where there is none.
     pub(crate) fn open(state: &Directory) -> Result<Self, FileError> {
