@@ -29,6 +29,7 @@ use keyfob_daemon::config::environment::Environment;
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
 use keyfob_daemon::store::{OpenError, Sources, Store};
+use keyfob_daemon::token::failure::told;
 use keyfob_protocol::paths::Paths;
 use listenfd::ListenFd;
 use rustix::fs::Mode;
@@ -61,11 +62,8 @@ struct Obstacle {
     message: String,
 }
 
-/// Tells an error and all that caused it in one line.
 fn obstacle(code: u8, error: &dyn std::error::Error) -> Obstacle {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let message = causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"));
-    Obstacle { code, message }
+    Obstacle { code, message: told(error) }
 }
 
 fn failure(error: &dyn std::error::Error) -> Obstacle {

@@ -12,7 +12,7 @@ use crate::cache::entry::NoLogin;
 use crate::cache::view::{Refusal, View};
 use crate::clock::Now;
 use crate::store::StoreError;
-use crate::token::failure::Failure;
+use crate::token::failure::{Failure, told};
 use crate::token::state::{SignedOut, Unavailable};
 
 /// An error on its way out.
@@ -165,5 +165,5 @@ fn store(error: &StoreError) -> ErrorBody {
         | StoreError::NewerFormat { .. }
         | StoreError::TooLarge { .. } => (ErrorCode::Misconfigured, "run: keyfob status"),
     };
-    ErrorBody::new(code, error.to_string()).with_hint(hint)
+    ErrorBody::new(code, told(error)).with_hint(hint)
 }

@@ -19,7 +19,7 @@ use crate::cache::view::{Refusal, Served, Stored, View, conclusion};
 use crate::clock::{Clock, Moment};
 use crate::grant::{Attendance, Revoked, TokenSource};
 use crate::store::Store;
-use crate::token::failure::Failure;
+use crate::token::failure::{Failure, told};
 use crate::token::schedule::Jitter;
 use crate::token::state::{Answer, Held, Means, Renewal, SignedOut, TokenState};
 use crate::token::{RefreshToken, TokenSet};
@@ -286,7 +286,7 @@ impl Owner {
 
     /// Forgets here first. What the store could not read cannot be revoked, but it can be forgotten.
     async fn log_out(&mut self) -> Result<Option<Revocation>, Refusal> {
-        let unread = self.shelf.unreadable().map(|error| Failure::transient(error.to_string()));
+        let unread = self.shelf.unreadable().map(|error| Failure::transient(told(error.as_ref())));
         self.shelf.delete(&self.account).await.map_err(Refusal::Store)?;
         self.end_login(LoginProgress::Cancelled);
         self.overtake_attempt();

@@ -10,6 +10,7 @@ use crate::cache::view::Stored;
 use crate::clock::{Clock, Moment};
 use crate::store::{Record, Store, StoreError};
 use crate::token::TokenSet;
+use crate::token::failure::told;
 use crate::token::state::Held;
 
 /// How long after a failure the store is written, or read, again.
@@ -60,11 +61,11 @@ impl Shelf {
                 tracing::warn!(account = %account.name, "the stored login belongs to other settings: not used");
             }
             Err(error @ StoreError::Corrupt { .. }) => {
-                tracing::error!(account = %account.name, %error, "starting without a login");
+                tracing::error!(account = %account.name, error = told(&error), "starting without a login");
                 self.settle(Stored::Durable);
             }
             Err(error) => {
-                tracing::warn!(account = %account.name, %error, "the store cannot be read");
+                tracing::warn!(account = %account.name, error = told(&error), "the store cannot be read");
                 self.settle(Stored::Unreadable(Arc::new(error)));
             }
         }
@@ -80,7 +81,7 @@ impl Shelf {
         match outcome {
             Ok(()) => self.settle(Stored::Durable),
             Err(error) => {
-                tracing::error!(account = %account.name, %error, "the store does not have what is held in memory");
+                tracing::error!(account = %account.name, error = told(&error), "the store does not have what is held in memory");
                 self.settle(Stored::Volatile(Arc::new(error)));
             }
         }

@@ -2,7 +2,9 @@
 //!
 //! The list of what ends a login is closed. Unknown trouble is transient.
 
+use std::error::Error;
 use std::fmt;
+use std::iter::successors;
 use std::time::Duration;
 
 /// Why no tokens were obtained, by remedy. The messages are for people: lower case, no secret, no control character.
@@ -66,6 +68,12 @@ impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Tells an error and all that caused it in one line.
+pub fn told(error: &dyn Error) -> String {
+    let causes = successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 /// Tells whether a character can steer a terminal or hide text from a reader.
