@@ -51,7 +51,7 @@ fn modules_use_only_what_the_table_allows() {
     breaks(imports, "daemon/src/token.rs", "use crate::oauth::Client;");
     breaks(imports, "daemon/src/token/state.rs", "use crate::{clock::Moment, cache};");
     breaks(imports, "daemon/src/token/state.rs", "fn f() -> super::super::store::Record {}");
-    breaks(imports, "daemon/src/api.rs", "use super::store;");
+    breaks(imports, "daemon/src/api.rs", "use super::oauth;");
     breaks(imports, "daemon/src/newcomer.rs", "");
     allows(imports, "daemon/src/token.rs", "use crate::clock::Moment;\nuse crate::token::state;");
     allows(imports, "daemon/src/token/state.rs", "use super::Scope;");
