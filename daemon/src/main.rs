@@ -24,8 +24,8 @@ use keyfob_daemon::account::Account;
 use keyfob_daemon::api::socket::{self, OwnSocket};
 use keyfob_daemon::cache::TokenCache;
 use keyfob_daemon::clock::Clock;
-use keyfob_daemon::config::Config;
 use keyfob_daemon::config::environment::Environment;
+use keyfob_daemon::config::{Config, ConfigError};
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
 use keyfob_daemon::store::{OpenError, Sources, Store};
@@ -82,6 +82,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Lists what is wrong with the configuration, a line each below a line of their own.
+fn mistakes(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Unreadable { .. } | ConfigError::Unsafe { .. } => told(error),
+        ConfigError::Mistakes(mistakes) => format!("the configuration has mistakes:\n{mistakes}"),
+    }
+}
+
 /// What the environment says, read once.
 type Variables = BTreeMap<OsString, OsString>;
 
@@ -101,7 +109,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Obstacle> {
     }
     let environment: Environment = variables.clone().into_iter().collect();
     let config = Config::read(&places.paths.config, &environment)
-        .map_err(|error| obstacle(EXIT_CONFIGURATION, &error))?;
+        .map_err(|error| Obstacle { code: EXIT_CONFIGURATION, message: mistakes(&error) })?;
     if arguments.check {
         return Ok(confirm(&places.paths.config, &config));
     }

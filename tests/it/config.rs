@@ -107,6 +107,18 @@ fn a_reload_with_mistakes_changes_nothing_and_lists_them() {
 }
 
 #[test]
+fn a_reload_without_a_configuration_ends_no_account() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    fs::remove_file(daemon.home().config()).unwrap();
+    let reload = daemon.shim(&["reload"]);
+    assert_eq!(reload.status, 7, "{reload:?}");
+    assert!(reload.stderr.contains("config.toml"), "{}", reload.stderr);
+    daemon.token("prod");
+}
+
+#[test]
 fn a_reload_adds_and_removes_accounts_and_keeps_the_tokens_of_the_others() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&(config::device_code(&issuer) + &config::account("old", &issuer)));

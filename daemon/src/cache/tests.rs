@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::account::{Account, Grant};
 use crate::cache::entry::Entry;
@@ -186,6 +187,16 @@ impl World {
     async fn token(&self) -> Result<Served, Refusal> {
         self.entry.token(None, 30 * SECOND).await
     }
+
+    /// Asks a hundred times at once, and returns all answers.
+    async fn a_hundred_callers(&self) -> Vec<Result<Served, Refusal>> {
+        let mut callers = JoinSet::new();
+        for _ in 0..100 {
+            let entry = Arc::clone(&self.entry);
+            callers.spawn(async move { entry.token(None, 30 * SECOND).await });
+        }
+        callers.join_all().await
+    }
 }
 
 fn start(account: Account, issuer: &FakeIssuer, store: &Arc<Store>, clock: &Clock) -> Arc<Entry> {
@@ -218,14 +229,8 @@ async fn a_hundred_callers_share_one_renewal() {
     let world = World::signed_in(|ledger| ledger.lifetime = 15 * SECOND).await;
     pass(MINUTE).await;
     let before = world.issuer.requests();
-    let callers: Vec<_> = (0..100)
-        .map(|_| {
-            let entry = Arc::clone(&world.entry);
-            tokio::spawn(async move { entry.token(None, 30 * SECOND).await })
-        })
-        .collect();
-    for caller in callers {
-        assert_eq!(name(&caller.await.unwrap().unwrap()), "at-2");
+    for answer in world.a_hundred_callers().await {
+        assert_eq!(name(&answer.unwrap()), "at-2");
     }
     assert_eq!(world.issuer.requests() - before, 1);
 }
@@ -236,14 +241,8 @@ async fn a_hundred_callers_share_one_failure() {
     pass(MINUTE).await;
     world.issuer.set(|ledger| ledger.outage = true);
     let before = world.issuer.requests();
-    let callers: Vec<_> = (0..100)
-        .map(|_| {
-            let entry = Arc::clone(&world.entry);
-            tokio::spawn(async move { entry.token(None, 30 * SECOND).await })
-        })
-        .collect();
-    for caller in callers {
-        let refusal = caller.await.unwrap().unwrap_err();
+    for answer in world.a_hundred_callers().await {
+        let refusal = answer.unwrap_err();
         assert!(matches!(refusal, Refusal::Unavailable(Unavailable::Failed { .. })), "{refusal:?}");
     }
     assert_eq!(world.issuer.requests() - before, 1);

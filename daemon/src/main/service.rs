@@ -11,8 +11,9 @@ use keyfob_daemon::api::control::{Control, MAX_ORDERS, Order};
 use keyfob_daemon::api::socket::OwnSocket;
 use keyfob_daemon::api::{self, Api};
 use keyfob_daemon::cache::TokenCache;
-use keyfob_daemon::config::Config;
 use keyfob_daemon::config::environment::Environment;
+use keyfob_daemon::config::{Config, ConfigError};
+use keyfob_daemon::token::failure::told;
 use keyfob_protocol::daemon::ReloadReport;
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use sd_notify::NotifyState;
@@ -92,22 +93,40 @@ async fn asked(mut stopping: watch::Receiver<()>) {
 /// Reads the configuration again. Where it has a mistake, the old one stays in force.
 fn reload(cache: &TokenCache, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
     notify(&[NotifyState::Reloading]);
-    let outcome = match Config::read(path, environment) {
+    let outcome = match reread(cache, path, environment) {
         Ok(config) => {
             let changes = cache.apply(registry(config));
             report(&changes);
             Ok(changes)
         }
         Err(error) => {
-            tracing::error!(%error, "the configuration has mistakes: the old one stays in force");
-            let mut body = ErrorBody::new(ErrorCode::Misconfigured, "the configuration has mistakes")
-                .with_hint("the old one stays in force; mend it, then run: keyfob reload");
-            body.details = error.to_string().lines().map(str::to_owned).collect();
-            Err(body)
+            tracing::error!(error = told(&error), "the old configuration stays in force");
+            Err(not_taken_over(&error))
         }
     };
     notify(&[NotifyState::Ready]);
     outcome
+}
+
+fn not_taken_over(error: &ConfigError) -> ErrorBody {
+    let (message, details) = match error {
+        ConfigError::Unreadable { .. } | ConfigError::Unsafe { .. } => (told(error), Vec::new()),
+        ConfigError::Mistakes(mistakes) => {
+            let lines = mistakes.to_string().lines().map(str::to_owned).collect();
+            ("the configuration has mistakes".to_owned(), lines)
+        }
+    };
+    let hint = "the old one stays in force; mend it, then run: keyfob reload";
+    ErrorBody { details, ..ErrorBody::new(ErrorCode::Misconfigured, message).with_hint(hint) }
+}
+
+/// Reads the configuration, which has to be there if there are accounts to lose.
+fn reread(cache: &TokenCache, path: &Path, environment: &Environment) -> Result<Config, ConfigError> {
+    if !cache.entries().is_empty() {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        fs::metadata(path).map_err(unreadable)?;
+    }
+    Config::read(path, environment)
 }
 
 fn registry(config: Config) -> Registry {

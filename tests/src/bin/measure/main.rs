@@ -37,12 +37,14 @@ fn main() {
     println!("idle memory of keyfobd with one account: {} KiB resident", resident(&daemon));
 
     let rival = pizauth.map(pizauth::Pizauth::start);
-    let mut contenders = vec![
-        Contender::new("/bin/true", "/bin/true", &[]),
-        Contender::new("keyfob token prod", programs::directory().join("keyfob"), &["token", "prod"])
-            .with("XDG_RUNTIME_DIR", &daemon.home().path("run"))
-            .with("HOME", &daemon.home().path("")),
-    ];
+    let mut contenders = vec![Contender::new("/bin/true", "/bin/true", &[])];
+    for (name, program) in shims() {
+        contenders.push(
+            Contender::new(name, program, &["token", "prod"])
+                .with("XDG_RUNTIME_DIR", &daemon.home().path("run"))
+                .with("HOME", &daemon.home().path("")),
+        );
+    }
     contenders.extend(rival.as_ref().map(pizauth::Pizauth::show));
     println!("\nstart to exit, {ROUNDS} times each, interleaved (microseconds):");
     println!("{:<24}{:>10}{:>10}{:>10}", "", "median", "p10", "p90");
@@ -66,6 +68,14 @@ fn main() {
         }
     }
     println!("\nmemory of keyfobd after the load: {} KiB resident", resident(&daemon));
+}
+
+/// Returns the shims that are built: the usual one, and the static one where its target is installed.
+fn shims() -> Vec<(&'static str, PathBuf)> {
+    let usual = programs::directory().join("keyfob");
+    let fixed = programs::directory().join("../x86_64-unknown-linux-musl/release/keyfob");
+    let all = [("keyfob token, static", fixed), ("keyfob token, dynamic", usual)];
+    all.into_iter().filter(|(_, program)| program.exists()).collect()
 }
 
 /// Returns the daemon's resident memory in KiB.
