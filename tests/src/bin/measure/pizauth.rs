@@ -70,15 +70,12 @@ impl Pizauth {
                 |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
             let mut redirect: url::Url = parameter("redirect_uri").parse().unwrap();
             redirect.query_pairs_mut().append_pair("code", "1").append_pair("state", &parameter("state"));
-            let address = format!("127.0.0.1:{}", redirect.port().unwrap());
-            let mut stream = TcpStream::connect(address).unwrap();
-            write!(
-                stream,
-                "GET {}?{} HTTP/1.1\r\nhost: localhost\r\n\r\n",
-                redirect.path(),
-                redirect.query().unwrap()
-            )
-            .unwrap();
+            let port = redirect.port().unwrap();
+            let target = format!("{}?{}", redirect.path(), redirect.query().unwrap());
+            // In one piece and with the port: pizauth compares the whole address.
+            let request = format!("GET {target} HTTP/1.1\r\nhost: localhost:{port}\r\n\r\n");
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
             // The page is for a person; that the token is there is what counts.
             drop(stream.read(&mut [0; 512]));
