@@ -26,7 +26,6 @@ fn no_bad_answer_to_a_renewal_ends_a_login_or_takes_the_token_in_hand() {
         (Point::BeforeRead, Fault::HangUp),
         (Point::BeforeCommit, answer(Reply::html(200, "Welcome to our network"))),
         (Point::BeforeCommit, answer(Reply::html(403, "Blocked"))),
-        (Point::BeforeCommit, answer(Reply::html(404, "Not Found"))),
         (Point::BeforeCommit, answer(Reply::html(502, "invalid_grant"))),
         (Point::BeforeCommit, answer(Reply::error(503, "temporarily_unavailable").with("retry-after", "1"))),
         (Point::BeforeCommit, answer(Reply::new(200, "application/json", ""))),
@@ -65,6 +64,25 @@ fn no_bad_answer_to_a_renewal_ends_a_login_or_takes_the_token_in_hand() {
         assert!(issuer.honours(&token), "{fault:?}");
         assert!(issuer.ledger().families[0].alive, "{fault:?}");
         assert_eq!(daemon.account(name).last_error, None, "{fault:?}");
+    }
+}
+
+#[test]
+fn an_issuer_that_does_not_know_us_any_more_costs_no_login_once_that_is_mended() {
+    for reply in [Reply::html(404, "Not Found"), Reply::error(401, "invalid_client")] {
+        let issuer = issuer_with_grace_after(Point::BeforeCommit);
+        let daemon = Daemon::start(&config::device_code(&issuer));
+        daemon.log_in("prod");
+        let token = daemon.token("prod").access_token;
+        issuer.break_every(Endpoint::Token, Point::BeforeCommit, Fault::Answer(reply.clone()));
+        eventually(SOON, &format!("a renewal fails by {reply:?}"), || {
+            assert_eq!(daemon.token_with("prod", MORE_LIFE).access_token, token);
+            daemon.account("prod").last_error.is_some()
+        });
+        assert_eq!(daemon.account("prod").last_error.unwrap().error.error, ErrorCode::Misconfigured);
+        issuer.mend();
+        assert_eq!(daemon.reload().status, 200);
+        eventually(SOON, "a renewal after the reload", || daemon.token("prod").access_token != token);
     }
 }
 
