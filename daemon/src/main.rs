@@ -200,7 +200,10 @@ fn find(arguments: &Arguments, variables: &Variables) -> Result<Places, Obstacle
     let paths = Paths::find(given(&arguments.config, "KEYFOB_CONFIG")).map_err(|error| failure(&error))?;
     let socket = keyfob_protocol::socket::find(given(&arguments.socket, "KEYFOB_SOCKET"))
         .map_err(|error| failure(&error))?;
-    Ok(Places { paths, socket })
+    // A daemon in the background runs in another directory than whoever names these.
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|error| failure(&error));
+    let paths = Paths { config: absolute(&paths.config)?, ..paths };
+    Ok(Places { paths, socket: absolute(&socket)? })
 }
 
 /// Reads the environment.

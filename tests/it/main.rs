@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "where a story fails, its test fails")]
 
+mod autostart;
 mod config;
 mod credentials;
 mod issuer;
