@@ -2,10 +2,13 @@
 
 use integration_tests::config;
 use integration_tests::home::Home;
+use integration_tests::http::{self, Request};
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::settings::Settings;
+use integration_tests::process::{Output, Process};
 use integration_tests::shim;
 use keyfob_protocol::account::AccountList;
+use keyfob_protocol::daemon::Version;
 
 #[test]
 fn a_daemon_that_the_shim_starts_is_where_the_shim_looks_for_it() {
@@ -18,4 +21,22 @@ fn a_daemon_that_the_shim_starts_is_where_the_shim_looks_for_it() {
     assert_eq!((status.status, stop.status), (0, 0), "{status:?} {stop:?}");
     let list: AccountList = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(list.accounts[0].name.as_str(), "prod");
+}
+
+#[test]
+fn ten_shims_that_find_no_daemon_start_one() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let home = Home::new();
+    home.configure(&config::device_code(&issuer));
+    let mut shims: Vec<_> = (0..10).map(|_| shim::spawn(&home, &["status", "--json"])).collect();
+    let outputs: Vec<Output> = shims.iter_mut().map(Process::wait).collect();
+    let version = http::over_socket(
+        &home.socket(),
+        &Request { method: "GET", path: "/v1/version", headers: &[], body: "" },
+    );
+    let stop = shim::run(&home, &["stop"]);
+    assert!(outputs.iter().all(|output| output.status == 0), "{outputs:?}");
+    let pid = version.unwrap().json::<Version>().pid;
+    assert!(stop.stdout.contains(&pid.to_string()), "{stop:?}");
+    assert!(!home.socket().exists(), "another daemon is still there");
 }

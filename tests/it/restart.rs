@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::config;
+use integration_tests::config::{self, HEAD};
 use integration_tests::daemon::{Daemon, MORE_LIFE};
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::fault::{Endpoint, Point};
@@ -10,6 +10,7 @@ use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::patience::{SOON, eventually};
 use integration_tests::shim;
 use keyfob_protocol::account::{AccountState, Persistence};
+use keyfob_protocol::error::ErrorCode;
 use rustix::process::Signal;
 
 #[test]
@@ -30,11 +31,7 @@ fn a_daemon_that_was_killed_comes_back_with_the_login_and_asks_nobody() {
 
 #[test]
 fn a_stop_lets_a_renewal_finish_and_keeps_what_it_brought() {
-    let issuer = FakeIssuer::start(Settings {
-        access_lifetime: Duration::from_secs(60),
-        rotation: Rotation::Strict,
-        ..Settings::default()
-    });
+    let issuer = strict_issuer();
     let mut daemon = Daemon::start(&config::device_code(&issuer));
     daemon.log_in("prod");
     hold_a_renewal(&daemon, &issuer);
@@ -55,8 +52,7 @@ fn a_stop_lets_a_renewal_finish_and_keeps_what_it_brought() {
 
 #[test]
 fn a_second_signal_ends_the_daemon_at_once() {
-    let issuer =
-        FakeIssuer::start(Settings { access_lifetime: Duration::from_secs(60), ..Settings::default() });
+    let issuer = strict_issuer();
     let mut daemon = Daemon::start(&config::device_code(&issuer));
     daemon.log_in("prod");
     hold_a_renewal(&daemon, &issuer);
@@ -88,6 +84,48 @@ fn a_crash_within_the_grace_time_of_the_issuer_loses_nothing() {
 }
 
 #[test]
+fn a_crash_before_the_issuer_has_rotated_loses_nothing() {
+    let points = [("a", Point::BeforeRead), ("b", Point::BeforeCommit)];
+    let issuers = points.map(|_| strict_issuer());
+    let accounts = points.iter().zip(&issuers).map(|((name, _), issuer)| config::account(name, issuer));
+    let mut daemon =
+        Daemon::start(&accounts.fold(HEAD.replace("prod", "a"), |config, account| config + &account));
+    for ((name, point), issuer) in points.iter().zip(&issuers) {
+        daemon.log_in(name);
+        issuer.hold(Endpoint::Token, *point);
+    }
+    for ((name, _), issuer) in points.iter().zip(&issuers) {
+        hold_a_renewal_of(name, &daemon, issuer);
+    }
+    daemon.kill();
+    issuers.iter().for_each(FakeIssuer::release);
+    daemon.start_again();
+    for ((name, point), issuer) in points.iter().zip(&issuers) {
+        assert!(issuer.honours(&daemon.renew(name).access_token), "{point:?}");
+        assert_eq!(issuer.ledger().replayed().len(), 0, "{point:?}");
+    }
+}
+
+#[test]
+fn a_crash_after_a_strict_issuer_has_rotated_is_a_lost_login_that_is_named() {
+    let issuer = strict_issuer();
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    hold_a_renewal(&daemon, &issuer);
+    daemon.kill();
+    issuer.release();
+    daemon.start_again();
+    eventually(SOON, "the renewal is refused", || {
+        let answer = daemon.token_with("prod", MORE_LIFE);
+        answer.stale.is_some_and(|why| why.error == ErrorCode::LoginRequired)
+    });
+    let replays: usize = issuer.ledger().replayed().iter().map(|token| token.replayed.len()).sum();
+    assert_eq!(replays, 1, "a spent refresh token is presented once more, not over and over");
+    daemon.log_in("prod");
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+}
+
+#[test]
 fn keyfob_stop_ends_the_daemon_and_the_login_stays() {
     let issuer = FakeIssuer::start(Settings::default());
     let mut daemon = Daemon::start(&config::device_code(&issuer));
@@ -111,9 +149,22 @@ fn keyfob_stop_ends_the_daemon_and_the_login_stays() {
 #[track_caller]
 fn hold_a_renewal(daemon: &Daemon, issuer: &FakeIssuer) {
     issuer.hold(Endpoint::Token, Point::BeforeReply);
+    hold_a_renewal_of("prod", daemon, issuer);
+}
+
+#[track_caller]
+fn hold_a_renewal_of(account: &str, daemon: &Daemon, issuer: &FakeIssuer) {
     let impatient = format!("{MORE_LIFE}&wait=0");
     eventually(SOON, "a renewal under way", || {
-        daemon.token_with("prod", &impatient);
+        daemon.token_with(account, &impatient);
         issuer.held() == 1
     });
+}
+
+fn strict_issuer() -> FakeIssuer {
+    FakeIssuer::start(Settings {
+        access_lifetime: Duration::from_secs(60),
+        rotation: Rotation::Strict,
+        ..Settings::default()
+    })
 }
