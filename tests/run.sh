@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 
 # Nothing in here may wait for a person.
 exec </dev/null
-export CARGO_TERM_COLOR=never CARGO_NET_RETRY=5
+# The stories wait more than they work: eight at a time take a third of the time that two do.
+export CARGO_TERM_COLOR=never CARGO_NET_RETRY=5 RUST_TEST_THREADS=8
 
 step() {
     echo

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, Permissions};
+use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -39,6 +42,7 @@ struct Ledger {
     delay: Duration,
     live: u32,
     requests: u32,
+    answers: u32,
     revoked: u32,
     /// How the next requests fail; those after them succeed.
     failures: VecDeque<Failure>,
@@ -57,6 +61,7 @@ impl FakeIssuer {
             delay: SECOND,
             live: 0,
             requests: 0,
+            answers: 0,
             revoked: 0,
             failures: VecDeque::new(),
             outage: false,
@@ -101,9 +106,10 @@ impl FakeIssuer {
                 Ok(TokenSet { access, refresh, scope: Scope::default() })
             }
         };
-        let delay = ledger.delay;
+        let (delay, issuer) = (ledger.delay, self.clone());
         Box::pin(async move {
             tokio::time::sleep(delay).await;
+            issuer.set(|ledger| ledger.answers += 1);
             answer
         })
     }
@@ -286,6 +292,14 @@ async fn a_cached_token_is_served_while_a_renewal_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cached_token_is_answered_without_a_message_to_the_owner() {
+    let world = World::signed_in(|_| ()).await;
+    let asked = pin!(world.token());
+    let answer = asked.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(answer, Poll::Ready(Ok(_))), "the caller had to wait for another task");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_is_ridden_out_on_the_token_in_hand() {
     let world = World::signed_in(|_| ()).await;
     world.issuer.set(|ledger| ledger.outage = true);
@@ -377,12 +391,15 @@ async fn tools_that_ask_for_a_login_at_once_share_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_login_signs_nobody_in() {
-    let world = World::new(|_| ());
+async fn a_cancelled_login_signs_nobody_in_and_asks_the_issuer_no_more() {
+    let world = World::new(|ledger| ledger.delay = 10 * SECOND);
     world.entry.begin_login().await.unwrap();
+    pass(SECOND).await;
+    assert_eq!(world.issuer.requests(), 1, "the login was meant to wait for its answer");
     let view = world.entry.cancel_login().await;
     assert!(matches!(view.login, LoginProgress::Cancelled), "{:?}", view.login);
     pass(MINUTE).await;
+    assert_eq!(world.issuer.0.lock().unwrap().answers, 0, "the login went on after it was cancelled");
     let refusal = world.token().await.unwrap_err();
     let why = Unavailable::LoginRequired(SignedOut::Never);
     assert!(matches!(&refusal, Refusal::Unavailable(is) if *is == why), "{refusal:?}");
