@@ -39,6 +39,12 @@ fn build() -> PathBuf {
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
+    // What cargo tells a test about its package is news to build scripts that look at it: they would all run again.
+    for name in
+        variables().filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    {
+        cargo.env_remove(name);
+    }
     let status = cargo.status().expect("cargo runs");
     assert!(status.success(), "{cargo:?}: {status}");
     profile.to_owned()
@@ -47,4 +53,9 @@ fn build() -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "the one reader of the environment in this package")]
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one reader of the environment in this package")]
+fn variables() -> impl Iterator<Item = String> {
+    env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
