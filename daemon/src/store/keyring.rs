@@ -138,10 +138,11 @@ enum Presence {
 
 /// Looks, without touching, whether the item is there and whether what we would touch is unlocked.
 fn look() -> Result<Presence, KeyError> {
-    let bus =
-        Builder::session().and_then(|builder| builder.method_timeout(PATIENCE_PER_CALL).build()).map_err(
-            |error| KeyError::Unavailable(format!("there is no session bus to a keyring: {error}").into()),
-        )?;
+    let bus = Builder::session()
+        .and_then(|builder| builder.method_timeout(PATIENCE_PER_CALL).build())
+        .map_err(|error| {
+            KeyError::Unavailable(format!("there is no session bus ({error}): log in to the desktop").into())
+        })?;
     let attributes = HashMap::from([("service", SERVICE), ("username", USER)]);
     let (unlocked, locked): (Vec<OwnedObjectPath>, Vec<OwnedObjectPath>) =
         call(&bus, SERVICE_PATH, SERVICE_INTERFACE, ("SearchItems", &(attributes,)))?;
@@ -193,11 +194,14 @@ fn refused(error: &keyring_core::Error) -> KeyError {
 }
 
 fn silent() -> KeyError {
-    KeyError::Unavailable("the keyring does not answer".into())
+    KeyError::Unavailable("the keyring does not answer: start it again".into())
 }
 
 fn unavailable(error: impl std::fmt::Display) -> KeyError {
-    KeyError::Unavailable(format!("the keyring cannot be used: {error}").into())
+    KeyError::Unavailable(
+        format!("the keyring cannot be used ({error}): start it, for example by logging in to the desktop")
+            .into(),
+    )
 }
 
 #[cfg(test)]
