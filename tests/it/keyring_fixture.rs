@@ -8,8 +8,10 @@ use integration_tests::keyring::Keyring;
 #[test]
 fn an_unlocked_keyring_keeps_a_secret_and_a_locked_one_does_not_tell_it() {
     let keyring = Keyring::unlocked();
+    assert_eq!(keyring.secrets(), 0);
     store(&keyring, "s3cret");
     assert_eq!(look_up(&keyring).as_deref(), Ok("s3cret"));
+    assert_eq!(keyring.secrets(), 1);
 
     keyring.lock();
     assert!(keyring.is_locked());

@@ -5,9 +5,12 @@
 mod autostart;
 mod config;
 mod credentials;
+mod flytekit;
 mod issuer;
+mod keyring;
 mod keyring_fixture;
 mod login;
+mod oidc_provider;
 mod outage;
 mod renewal;
 mod restart;

@@ -7,6 +7,7 @@
 #   keyring.sh lock   DIR   locks the login collection, as a screen lock may
 #   keyring.sh unlock DIR   unlocks it as PAM does when the person comes back
 #   keyring.sh locked DIR   prints true or false
+#   keyring.sh items  DIR   prints how many secrets the login collection has
 #   keyring.sh kill   DIR   ends the keyring by SIGKILL; the bus stays, the secrets stay on disk
 #   keyring.sh hang   DIR   stops the keyring by SIGSTOP: it answers nothing
 #   keyring.sh resume DIR   ends that
@@ -22,7 +23,7 @@ readonly SERVICE=org.freedesktop.secrets
 readonly LOGIN=/org/freedesktop/secrets/collection/login
 
 usage() {
-    sed -n '4,13s/^# *//p' "$0" >&2
+    sed -n '4,14s/^# *//p' "$0" >&2
     exit 2
 }
 
@@ -48,9 +49,10 @@ has_owner() {
     call org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner "string:$SERVICE" | grep -q 'boolean true'
 }
 
-locked() {
+# Reads a property of the login collection.
+property() {
     call $SERVICE $LOGIN org.freedesktop.DBus.Properties.Get \
-        string:org.freedesktop.Secret.Collection string:Locked | awk '/boolean/ { print $3 }'
+        string:org.freedesktop.Secret.Collection "string:$1"
 }
 
 bus() {
@@ -125,7 +127,8 @@ case $1 in
     boot) keyring </dev/null ;;
     lock) call $SERVICE /org/freedesktop/secrets org.freedesktop.Secret.Service.Lock "array:objpath:$LOGIN" >/dev/null ;;
     unlock) unlock ;;
-    locked) locked ;;
+    locked) property Locked | awk '/boolean/ { print $3 }' ;;
+    items) property Items | grep -c "$LOGIN/" || true ;;
     kill) signal KILL keyring ;;
     hang) signal STOP keyring ;;
     resume) signal CONT keyring ;;

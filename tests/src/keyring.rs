@@ -64,6 +64,11 @@ impl Keyring {
         }
     }
 
+    /// Returns how many secrets the login collection has.
+    pub fn secrets(&self) -> usize {
+        self.run("items").trim().parse().unwrap()
+    }
+
     /// Lets the keyring die. What it keeps stays on disk, and the bus stays.
     pub fn die(&self) {
         self.run("kill");

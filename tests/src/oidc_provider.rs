@@ -6,11 +6,14 @@
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Page};
 use crate::companion::{Companion, installed, source};
+use crate::http;
 
 /// More pages than any login has.
 const MAX_PAGES: usize = 10;
@@ -77,9 +80,22 @@ impl OidcProvider {
         &self.ready.confidential.post
     }
 
-    /// Returns how many tokens it has given for a grant.
-    pub fn tokens_given(&self, grant: &str) -> usize {
-        self.count(&json!({ "event": "token", "grant": grant }))
+    /// Returns when it gave tokens for a grant, counted from its start.
+    pub fn tokens_given(&self, grant: &str) -> Vec<Duration> {
+        let given = self.program.matching(&json!({ "event": "token", "grant": grant }));
+        given.iter().map(|token| Duration::from_millis(token["at"].as_u64().unwrap())).collect()
+    }
+
+    /// Tells whether it takes a token for good (RFC 7662).
+    pub fn honours(&self, token: &str) -> bool {
+        let authorization = format!("Basic {}", STANDARD.encode(Self::RESOURCE_SERVER.join(":")));
+        let answer = http::post_form(
+            &format!("{}/token/introspection", self.url()),
+            &[("authorization", &authorization)],
+            &[("token", token)],
+        )
+        .unwrap();
+        answer.json::<Value>()["active"].as_bool().unwrap_or_else(|| panic!("{answer:?}"))
     }
 
     /// Returns how often it has refused a token request with this error.

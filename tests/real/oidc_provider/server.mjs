@@ -23,7 +23,8 @@ const { Provider } = await import(pathToFileURL(installed.resolve('oidc-provider
 // The provider's advice to whoever runs it in earnest.
 console.info = console.error;
 
-const report = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
+// `at` is in milliseconds since the server's start.
+const report = (event) => process.stdout.write(`${JSON.stringify({ at: Math.round(performance.now()), ...event })}\n`);
 
 const server = createServer();
 await new Promise((listening) => server.listen(0, '127.0.0.1', listening));

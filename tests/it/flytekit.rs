@@ -1,0 +1,72 @@
+//! The tool that keyfob exists for: the real flytekit, with `authType: ExternalCommand`.
+//!
+//! It runs the command in every thread that is refused, with no lock around it. Ten threads without keyfob take twenty
+//! tokens in the time of these stories.
+
+use std::time::Duration;
+
+use integration_tests::daemon::Daemon;
+use integration_tests::flyte_admin::{FlyteAdmin, Outcome};
+use integration_tests::flytekit::Flytekit;
+use integration_tests::home::Home;
+use integration_tests::oidc_provider::OidcProvider;
+use integration_tests::patience::eventually;
+
+const LIFETIME: Duration = Duration::from_secs(20);
+
+#[test]
+fn ten_threads_live_through_an_expiry_on_one_token_per_lifetime() {
+    let issuer = OidcProvider::start(LIFETIME);
+    let admin = FlyteAdmin::start(&issuer);
+    let daemon = Daemon::start_in(home(&issuer));
+    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", 10);
+    eventually(LIFETIME * 5, "calls with a token and with its successor", || admin.good_tokens().len() >= 2);
+    let calls = flytekit.stop();
+
+    assert_eq!(calls.failures, [""; 0]);
+    assert!(admin.calls(Outcome::Missing) >= 10, "every thread began without a token");
+    assert!(admin.calls(Outcome::Refused) >= 1, "no token was seen to expire");
+    let given = issuer.tokens_given("client_credentials");
+    for (token, next) in given.iter().zip(&given[1..]) {
+        let apart = *next - *token;
+        assert!(apart >= LIFETIME / 2 - TOLERANCE, "two tokens within {apart:?}: {given:?}");
+    }
+}
+
+#[test]
+fn the_token_goes_into_the_header_that_the_server_asks_for() {
+    let issuer = OidcProvider::start(Duration::from_secs(3600));
+    let admin = FlyteAdmin::start_with_header(&issuer, "flyte-authorization");
+    let daemon = Daemon::start_in(home(&issuer));
+    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", 1);
+    eventually(LIFETIME * 5, "a call with a token", || admin.calls(Outcome::Good) >= 1);
+    assert_eq!(flytekit.stop().failures, [""; 0]);
+    assert_eq!(issuer.tokens_given("client_credentials").len(), 1);
+}
+
+/// How much later than keyfob sent it the issuer may have taken a request, on a loaded machine.
+const TOLERANCE: Duration = Duration::from_secs(3);
+
+fn home(issuer: &OidcProvider) -> Home {
+    let home = Home::new();
+    let client = issuer.basic_client();
+    let secret = home.write("secret", &client.secret, 0o600);
+    home.configure(&format!(
+        r#"
+[store]
+key = "file"
+
+[accounts.prod]
+issuer = "{}"
+client_id = '{}'
+client_secret = {{ file = "{}" }}
+grant = "client_credentials"
+scopes = ["all"]
+tls = {{ allow_http_loopback = true }}
+"#,
+        issuer.url(),
+        client.id,
+        secret.display(),
+    ));
+    home
+}

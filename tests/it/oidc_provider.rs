@@ -1,0 +1,115 @@
+//! keyfob and an issuer that its authors did not write: the certified oidc-provider, strict about rotation.
+
+use std::time::Duration;
+
+use integration_tests::daemon::Daemon;
+use integration_tests::home::Home;
+use integration_tests::oidc_provider::{self, ConfidentialClient, OidcProvider};
+use integration_tests::patience::{SOON, eventually, found};
+use integration_tests::{person, shim};
+use keyfob_protocol::daemon::{LogoutReport, Revocation};
+use keyfob_protocol::login::LoginState;
+
+/// The shortest lifetime that keyfob renews ahead of: at half of it.
+const LIFETIME: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_login_outlives_rotation_after_rotation_and_a_restart() {
+    let issuer = OidcProvider::start(LIFETIME);
+    let mut daemon = Daemon::start(&device_code(&issuer));
+    let (page, code) = daemon.begin_login("prod");
+    oidc_provider::log_in(&page, &code);
+    assert_eq!(daemon.login_outcome("prod"), LoginState::SignedIn, "{}", daemon.log());
+    let first = daemon.token("prod").access_token;
+    assert!(issuer.honours(&first));
+
+    eventually(LIFETIME * 3, "two renewals", || issuer.rotations() >= 2);
+    // The second one is still on its way: the issuer has replaced the refresh token, and not answered yet.
+    daemon.restart();
+    let renewals = || issuer.tokens_given("refresh_token").len();
+    eventually(LIFETIME * 3, "a renewal after the restart", || renewals() >= 3);
+    let latest = daemon.token("prod").access_token;
+    assert_ne!(latest, first);
+    assert!(issuer.honours(&latest));
+    assert_eq!(issuer.tokens_given("device_code").len(), 1, "one login did for all");
+    assert_eq!(issuer.refusals("invalid_grant"), 0);
+    assert_eq!(issuer.logins_ended(), 0);
+}
+
+#[test]
+fn a_person_at_a_terminal_logs_in_and_logs_out_at_the_issuer_as_well() {
+    let issuer = OidcProvider::start(Duration::from_secs(3600));
+    let daemon = Daemon::start(&device_code(&issuer));
+    let mut login = shim::spawn(daemon.home(), &["login", "prod"]);
+    let (page, code) = found(SOON, "a page and a code", || person::read(&(login.stdout() + &login.stderr())));
+    oidc_provider::log_in(&page, &code);
+    assert_eq!(login.wait().status, 0, "{}", daemon.log());
+    let token = daemon.shim(&["token", "prod"]);
+    assert_eq!((token.status, issuer.honours(token.stdout.trim())), (0, true));
+
+    let report: LogoutReport = daemon.api("DELETE", "/v1/accounts/prod/session").json();
+    assert_eq!(report.revocation, Revocation::Revoked, "{report:?}");
+    assert_eq!(issuer.logins_ended(), 1);
+    assert!(!issuer.honours(token.stdout.trim()));
+    assert_eq!(daemon.shim(&["token", "prod"]).status, 3);
+}
+
+#[test]
+fn an_identifier_and_a_secret_of_reserved_characters_are_taken_by_basic_and_by_post() {
+    let issuer = OidcProvider::start(LIFETIME);
+    let home = Home::new();
+    let basic = client_credentials(&issuer, &home, "client_secret_basic", issuer.basic_client());
+    let post = client_credentials(&issuer, &home, "client_secret_post", issuer.post_client());
+    home.configure(&format!("[store]\nkey = \"file\"\n{basic}{post}"));
+    let daemon = Daemon::start_in(home);
+    for account in ["client_secret_basic", "client_secret_post"] {
+        let token = daemon.shim(&["token", account]);
+        assert_eq!((token.status, token.stderr.as_str()), (0, ""));
+        assert!(issuer.honours(token.stdout.trim()), "{account}");
+    }
+    assert_eq!(issuer.tokens_given("client_credentials").len(), 2);
+    assert_eq!(issuer.refusals("invalid_client"), 0, "no way was merely tried");
+}
+
+fn device_code(issuer: &OidcProvider) -> String {
+    format!(
+        r#"
+[store]
+key = "file"
+
+[accounts.prod]
+issuer = "{}"
+client_id = "{}"
+grant = "device_code"
+scopes = ["openid", "offline_access", "all"]
+tls = {{ allow_http_loopback = true }}
+"#,
+        issuer.url(),
+        OidcProvider::PUBLIC_CLIENT,
+    )
+}
+
+/// Returns an account that is named for its client authentication. TOML literals take every character but a quote.
+fn client_credentials(
+    issuer: &OidcProvider,
+    home: &Home,
+    authentication: &str,
+    client: &ConfidentialClient,
+) -> String {
+    let secret = home.write(authentication, &client.secret, 0o600);
+    format!(
+        r#"
+[accounts.{authentication}]
+issuer = "{}"
+client_id = '{}'
+client_secret = {{ file = "{}" }}
+client_authentication = "{authentication}"
+grant = "client_credentials"
+scopes = ["all"]
+tls = {{ allow_http_loopback = true }}
+"#,
+        issuer.url(),
+        client.id,
+        secret.display(),
+    )
+}
