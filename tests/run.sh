@@ -22,7 +22,7 @@ cargo fmt --all --check
 
 if command -v cargo-deny >/dev/null; then
     step 'licences, sources and duplicates of dependencies'
-    cargo deny --workspace check --config .deny.toml bans licenses sources
+    cargo deny --workspace --config .deny.toml check bans licenses sources
 fi
 
 step 'lints'
@@ -33,5 +33,3 @@ cargo build -p keyfob-daemon -p keyfob --bins
 
 step 'tests'
 cargo test --workspace
-
-step 'done'
