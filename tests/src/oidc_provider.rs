@@ -80,10 +80,9 @@ impl OidcProvider {
         &self.ready.confidential.post
     }
 
-    /// Returns when it gave tokens for a grant, counted from its start.
-    pub fn tokens_given(&self, grant: &str) -> Vec<Duration> {
-        let given = self.program.matching(&json!({ "event": "token", "grant": grant }));
-        given.iter().map(|token| Duration::from_millis(token["at"].as_u64().unwrap())).collect()
+    /// Returns how many tokens it has given for a grant.
+    pub fn tokens_given(&self, grant: &str) -> usize {
+        self.count(&json!({ "event": "token", "grant": grant }))
     }
 
     /// Tells whether it takes a token for good (RFC 7662).
