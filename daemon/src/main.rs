@@ -33,6 +33,7 @@ use keyfob_daemon::token::failure::told;
 use keyfob_protocol::paths::Paths;
 use listenfd::ListenFd;
 use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
 use arguments::Arguments;
@@ -90,6 +91,15 @@ fn mistakes(error: &ConfigError) -> String {
     }
 }
 
+/// Lets the daemon have as many connections as the system allows: the soft limit, 1,024 nearly everywhere, is for
+/// programs that use `select`, and is what a thousand tools at once would run into. Where that fails it stays as it is.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+    }
+}
+
 /// What the environment says, read once.
 type Variables = BTreeMap<OsString, OsString>;
 
@@ -136,6 +146,7 @@ fn serve(
     config: Config,
     variables: Variables,
 ) -> Result<ExitCode, Obstacle> {
+    raise_descriptor_limit();
     let inherited = ListenFd::from_env().take_unix_listener(0).map_err(|error| failure(&error))?;
     let clock = Clock::system();
     let credential = variables.get(OsStr::new("CREDENTIALS_DIRECTORY"));

@@ -18,3 +18,4 @@ mod secrets;
 mod session;
 mod share;
 mod socket;
+mod store;
