@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -121,6 +122,7 @@ impl Error {
     /// Decides what the account should do about it.
     pub(crate) fn classify(&self) -> Failure {
         match self {
+            Self::NotStarted { reason, .. } if is_passing(reason) => Failure::transient(self.to_string()),
             Self::NoProgram | Self::Unusable { .. } | Self::NotStarted { .. } => {
                 Failure::misconfigured(self.to_string())
             }
@@ -130,6 +132,12 @@ impl Error {
             }
         }
     }
+}
+
+/// Tells whether a program did not start for want of something that may be there again soon.
+fn is_passing(reason: &io::Error) -> bool {
+    let passing = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::TXTBSY];
+    passing.iter().any(|errno| reason.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Runs a program and returns what it prints, without white space at its end.
@@ -304,6 +312,15 @@ mod tests {
             let failure = output(&argv, &environment()).await.unwrap_err().classify();
             assert!(matches!(failure, Failure::Misconfigured { .. }), "{argv:?}: {failure}");
         }
+    }
+
+    #[test]
+    fn a_machine_that_is_short_of_something_is_no_mistake_in_the_settings() {
+        let failure = |errno: Errno| {
+            Error::NotStarted { program: "gcloud".to_owned(), reason: errno.into() }.classify()
+        };
+        assert!(matches!(failure(Errno::MFILE), Failure::Transient { .. }));
+        assert!(matches!(failure(Errno::NOENT), Failure::Misconfigured { .. }));
     }
 
     #[tokio::test]
