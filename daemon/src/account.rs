@@ -1,4 +1,4 @@
-//! An account is settings, nothing running: which issuer, which client, which grant, for which scope.
+//! An account is settings, nothing running: which issuer, which client, which grant, for which scope; or which program.
 
 pub mod registry;
 pub(crate) mod suggestion;
@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Clock;
 use crate::grant::TokenSource;
 use crate::grant::client_credentials::ClientCredentials;
+use crate::grant::command::{Command, Program};
 use crate::grant::device_code::DeviceCode;
 use crate::grant::issuer::Issuer;
 use crate::grant::program::Environment;
@@ -25,11 +26,28 @@ use crate::token::Scope;
 pub struct Account {
     /// Its name.
     pub name: AccountName,
+    /// Who gives its tokens.
+    pub provider: Provider,
+}
+
+/// Who gives an account its tokens: a closed set, matched in full.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a handful, and the small one is the rare one")]
+pub enum Provider {
+    /// An authorization server.
+    Issuer(IssuerSettings),
+    /// A program on this machine.
+    Program(Program),
+}
+
+/// What an account says about its authorization server, and about us there.
+#[derive(Clone, Debug)]
+pub struct IssuerSettings {
     /// The authorization server.
     pub server: Server,
     /// The client that we are.
     pub client: Client,
-    /// How its tokens are obtained.
+    /// How tokens are obtained there.
     pub grant: Grant,
     /// What is asked for; empty leaves it to the issuer.
     pub scope: Scope,
@@ -39,7 +57,7 @@ pub struct Account {
     pub loopback: LoopbackHttp,
 }
 
-/// How tokens are obtained: a closed set, matched in full.
+/// How tokens are obtained from an issuer: a closed set, matched in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// RFC 8628.
@@ -48,32 +66,42 @@ pub enum Grant {
     ClientCredentials,
 }
 
-impl Grant {
-    /// Returns the grant's name on the wire.
-    pub fn kind(self) -> GrantKind {
-        match self {
-            Self::DeviceCode => GrantKind::DeviceCode,
-            Self::ClientCredentials => GrantKind::ClientCredentials,
-        }
-    }
-}
-
-/// What stored tokens are bound to: server, client, grant, scope and audience. Tokens that were obtained under another
+/// What stored tokens are bound to: server, client, grant, scope and audience, or the command line. Tokens that were obtained under another
 /// fingerprint are not used, so that no token meant for one server gets to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(String);
 
 impl Account {
+    /// Returns the grant's name on the wire.
+    pub fn grant(&self) -> GrantKind {
+        match &self.provider {
+            Provider::Issuer(IssuerSettings { grant: Grant::DeviceCode, .. }) => GrantKind::DeviceCode,
+            Provider::Issuer(IssuerSettings { grant: Grant::ClientCredentials, .. }) => {
+                GrantKind::ClientCredentials
+            }
+            Provider::Program(_) => GrantKind::Command,
+        }
+    }
+
+    /// Returns, for people, who gives the tokens. A program's arguments are left out: they may hold a secret.
+    pub fn issuer(&self) -> String {
+        match &self.provider {
+            Provider::Issuer(issuer) => issuer.server.to_string(),
+            Provider::Program(program) => program.name().to_owned(),
+        }
+    }
+
     /// Returns what this account's tokens are bound to.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hash = Sha256::new();
-        let scope = self.scope.to_string();
-        let server = self.server.to_string();
-        let kind = match self.grant {
-            Grant::DeviceCode => "device_code",
-            Grant::ClientCredentials => "client_credentials",
+        let parts = match &self.provider {
+            Provider::Issuer(issuer) => issuer.identity().to_vec(),
+            // No server is called like this.
+            Provider::Program(program) => {
+                ["command".to_owned()].iter().chain(&program.argv).cloned().collect()
+            }
         };
-        for part in [&server, &self.client.id, kind, &scope, self.audience.as_deref().unwrap_or("")] {
+        let mut hash = Sha256::new();
+        for part in parts {
             // No part can hold a NUL, so no two accounts run together into the same text.
             hash.update(part.as_bytes());
             hash.update([0]);
@@ -83,6 +111,45 @@ impl Account {
 
     /// Returns what obtains this account's tokens. `environment` is what its programs get.
     pub fn source(&self, http: &Http, clock: &Clock, environment: &Environment) -> Arc<dyn TokenSource> {
+        match &self.provider {
+            Provider::Issuer(issuer) => issuer.source(http, clock, environment),
+            Provider::Program(program) => Arc::new(Command {
+                program: program.clone(),
+                clock: clock.clone(),
+                environment: environment.clone(),
+            }),
+        }
+    }
+
+    /// Returns, in words, the settings that weaken this account's protection.
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.provider {
+            Provider::Issuer(IssuerSettings { loopback: LoopbackHttp::Allowed, .. }) => {
+                vec!["plain http to loopback is allowed (tls.allow_http_loopback)".to_owned()]
+            }
+            Provider::Issuer(IssuerSettings { loopback: LoopbackHttp::Refused, .. })
+            | Provider::Program(_) => Vec::new(),
+        }
+    }
+}
+
+impl IssuerSettings {
+    /// Returns what makes its tokens other tokens.
+    fn identity(&self) -> [String; 5] {
+        let kind = match self.grant {
+            Grant::DeviceCode => "device_code",
+            Grant::ClientCredentials => "client_credentials",
+        };
+        [
+            self.server.to_string(),
+            self.client.id.clone(),
+            kind.to_owned(),
+            self.scope.to_string(),
+            self.audience.clone().unwrap_or_default(),
+        ]
+    }
+
+    fn source(&self, http: &Http, clock: &Clock, environment: &Environment) -> Arc<dyn TokenSource> {
         let issuer = Arc::new(Issuer {
             discovery: Discovery::new(self.server.clone(), http.clone()),
             http: http.clone(),
@@ -98,20 +165,12 @@ impl Account {
             Grant::ClientCredentials => Arc::new(ClientCredentials(issuer)),
         }
     }
-
-    /// Returns, in words, the settings that weaken this account's protection.
-    pub fn warnings(&self) -> Vec<String> {
-        match self.loopback {
-            LoopbackHttp::Allowed => {
-                vec!["plain http to loopback is allowed (tls.allow_http_loopback)".to_owned()]
-            }
-            LoopbackHttp::Refused => Vec::new(),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -126,8 +185,7 @@ mod tests {
         let metadata = format!(r#"{{"issuer":"{issuer}","token_endpoint":"{issuer}/token"}}"#);
         let tokens = r#"{"access_token":"AT","token_type":"bearer","expires_in":60}"#;
         server.then([json(404, ""), json(200, &metadata), json(200, tokens)]);
-        let account = Account {
-            name: "ci".parse().unwrap(),
+        let settings = IssuerSettings {
             server: Server::Discovered { issuer, loopback: LoopbackHttp::Allowed },
             client: Client {
                 id: "ci".to_owned(),
@@ -138,6 +196,7 @@ mod tests {
             audience: Some("aud".to_owned()),
             loopback: LoopbackHttp::Allowed,
         };
+        let account = Account { name: "ci".parse().unwrap(), provider: Provider::Issuer(settings) };
         let source = account.source(&Http::new().unwrap(), &Clock::system(), &Environment::from_own([]));
         assert_eq!(source.attendance(), Attendance::Unattended);
         for _ in 0..2 {
@@ -149,5 +208,21 @@ mod tests {
         assert_eq!(requests.len(), 4);
         assert!(requests[3].contains("\r\nauthorization: Basic Y2k6cw==\r\n"), "{}", requests[3]);
         assert!(requests[3].ends_with("\r\n\r\ngrant_type=client_credentials&scope=all&audience=aud"));
+    }
+    #[test]
+    fn what_a_program_printed_is_bound_to_its_whole_command_line() {
+        let account = |argv: &[&str], seconds| Account {
+            name: "iap".parse().unwrap(),
+            provider: Provider::Program(Program {
+                argv: argv.iter().map(ToString::to_string).collect(),
+                assume_lifetime: Duration::from_secs(seconds),
+            }),
+        };
+        let one = account(&["gcloud", "CANARY", "x"], 60);
+        assert_eq!(one.fingerprint(), account(&["gcloud", "CANARY", "x"], 90).fingerprint());
+        for other in [&["gcloud", "CANARY", "y"][..], &["gcloud", "CANARYx"], &["gcloud", "CANARY"]] {
+            assert_ne!(one.fingerprint(), account(other, 60).fingerprint(), "{other:?}");
+        }
+        assert_eq!((one.grant(), one.issuer().as_str()), (GrantKind::Command, "gcloud"));
     }
 }

@@ -9,6 +9,7 @@ mod client_secret;
 pub mod environment;
 pub mod file;
 pub mod mistake;
+mod program;
 mod report;
 mod server;
 mod table;
@@ -136,11 +137,14 @@ fn not_utf8(file: &Path, bytes: &[u8], offset: usize) -> Mistakes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::account::Grant;
+    use crate::account::{Grant, IssuerSettings, Provider};
+    use crate::grant::command::DEFAULT_ASSUMED_LIFETIME;
     use crate::oauth::{ClientAuthentication, ClientSecret, EndpointUrl, Endpoints, LoopbackHttp, Server};
     use crate::token::Scope;
 
@@ -165,6 +169,11 @@ mod tests {
         config.accounts.iter().find(|account| account.name.as_str() == name).unwrap().clone()
     }
 
+    fn issuer_of(config: &Config, name: &str) -> IssuerSettings {
+        let Provider::Issuer(issuer) = account(config, name).provider else { panic!("an issuer") };
+        issuer
+    }
+
     fn url(text: &str) -> EndpointUrl {
         EndpointUrl::parse(text, LoopbackHttp::Allowed).unwrap()
     }
@@ -173,11 +182,11 @@ mod tests {
     fn a_file_with_everything_gives_its_accounts() {
         let config = parse(FULL).unwrap();
         let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
-        assert_eq!(names, ["ci", "corp", "sandbox", "service", "vault"]);
+        assert_eq!(names, ["ci", "corp", "iap", "sandbox", "service", "vault"]);
         assert_eq!(config.default_account.as_ref().unwrap().as_str(), "corp");
         assert_eq!(config.store, KeyChoice::Keyring);
 
-        let corp = account(&config, "corp");
+        let corp = issuer_of(&config, "corp");
         let issuer = "https://login.example.com/tenant/".to_owned();
         assert_eq!(corp.server, Server::Discovered { issuer, loopback: LoopbackHttp::Refused });
         assert_eq!(corp.client.id, "cli");
@@ -187,7 +196,7 @@ mod tests {
         assert_eq!(corp.audience.as_deref(), Some("https://api.example.com"));
         assert_eq!(corp.loopback, LoopbackHttp::Refused);
 
-        let ci = account(&config, "ci");
+        let ci = issuer_of(&config, "ci");
         let endpoints = Endpoints {
             token: url("https://login.example.com/token"),
             device_authorization: None,
@@ -198,7 +207,7 @@ mod tests {
         assert!(ci.scope.is_empty());
         assert_eq!(ci.audience, None);
 
-        let sandbox = account(&config, "sandbox");
+        let sandbox = issuer_of(&config, "sandbox");
         let endpoints = Endpoints {
             token: url("http://localhost:8080/token"),
             device_authorization: Some(url("http://127.0.0.1:8080/device")),
@@ -212,7 +221,7 @@ mod tests {
     fn a_client_secret_is_found_where_the_file_says() {
         use ClientAuthentication::{SecretBasic, SecretPost};
         let config = parse(FULL).unwrap();
-        let authentication = |name| account(&config, name).client.authentication;
+        let authentication = |name| issuer_of(&config, name).client.authentication;
         let SecretBasic(ClientSecret::File(path)) = authentication("ci") else { panic!("a file, basic") };
         assert_eq!(path, Path::new("/home/ann/.secrets/ci"));
         let SecretPost(ClientSecret::Value(value)) = authentication("sandbox") else {
@@ -575,10 +584,14 @@ config.toml:14: key with no value, expected `=`"#
         const AUDIENCE: &str =
             "4: audience: must be a text without control characters; leave it out for none";
         for (lines, sentences) in [
-            ("", "1: grant: missing; write \"device_code\" or \"client_credentials\"".to_owned()),
+            (
+                "",
+                "1: grant: missing; write \"device_code\", \"client_credentials\" or \"command\"".to_owned(),
+            ),
             (
                 "grant = 'implicit'",
-                "4: grant: unknown value; use \"device_code\" or \"client_credentials\"".to_owned(),
+                "4: grant: unknown value; use \"device_code\", \"client_credentials\" or \"command\""
+                    .to_owned(),
             ),
             (
                 "grant = 'device-code'",
@@ -620,12 +633,101 @@ config.toml:14: key with no value, expected `=`"#
             "2: flyte: this version of keyfob does not support this key yet\n\
              3: grant: this version of keyfob does not support \"authorization_code\" yet"
         );
+    }
+
+    #[test]
+    fn about_a_program_each_mistake_has_its_sentence() {
+        const MISSING: &str =
+            "1: command: missing, and grant = \"command\" runs it; write [\"program\", \"argument\"]";
+        const EMPTY: &str = "must be a text that is not empty and has no NUL character";
+        const PATH: &str =
+            "3: command: must begin with an absolute path, or with a name that is found by PATH";
+        const SECONDS: &str = "4: assume_lifetime: must be a number of seconds from 1 to 31536000";
+        for (lines, sentences) in [
+            ("", MISSING.to_owned()),
+            ("comand = ['x']", "3: comand: unknown key; did you mean \"command\"?".to_owned()),
+            ("command = 'gcloud x'", "3: command: must be an array of strings, not a string".to_owned()),
+            ("command = []", "3: command: must begin with the name of a program".to_owned()),
+            ("command = ['']", format!("3: command[0]: {EMPTY}")),
+            ("command = ['x', '', \"a\\u0000\"]", format!("3: command[1]: {EMPTY}\n3: command[2]: {EMPTY}")),
+            ("command = ['x', 3]", "3: command[1]: must be a string, not an integer".to_owned()),
+            ("command = ['./x']", PATH.to_owned()),
+            ("command = ['~/bin/x']", PATH.to_owned()),
+            ("command = ['x']\nassume_lifetime = 0", SECONDS.to_owned()),
+            ("command = ['x']\nassume_lifetime = -60", SECONDS.to_owned()),
+            ("command = ['x']\nassume_lifetime = 31536001", SECONDS.to_owned()),
+            (
+                "command = ['x']\nassume_lifetime = 99999999999999999999",
+                "4: assume_lifetime: is too large".to_owned(),
+            ),
+            (
+                "command = ['x']\nassume_lifetime = '50m'",
+                "4: assume_lifetime: must be an integer, not a string".to_owned(),
+            ),
+            (
+                "command = ['x']\nassume_lifetime = 1.5",
+                "4: assume_lifetime: must be an integer, not a float".to_owned(),
+            ),
+        ] {
+            assert_eq!(in_account(&format!("grant = 'command'\n{lines}")), sentences, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_means_nothing_with_its_grant_is_a_mistake() {
+        let keys = [
+            "issuer = 'https://i'",
+            "token_endpoint = 'https://t'",
+            "device_authorization_endpoint = 'https://d'",
+            "revocation_endpoint = 'https://r'",
+            "client_id = 'c'",
+            "client_secret = { file = '/s' }",
+            "client_authentication = 'none'",
+            "scopes = ['all']",
+            "audience = 'a'",
+            "tls = { allow_http_loopback = true }",
+        ];
+        for line in keys {
+            let key = line.split_once(' ').unwrap().0;
+            assert_eq!(
+                in_account(&format!("grant = 'command'\ncommand = ['x']\n{line}")),
+                format!("4: {key}: has no meaning with grant = \"command\"; remove it")
+            );
+        }
+        for grant in ["device_code", "client_credentials"] {
+            let issuer = format!("{}\n{}\n{}\ngrant = '{grant}'", keys[0], keys[4], keys[5]);
+            assert_eq!(
+                in_account(&format!("{issuer}\ncommand = ['x']\nassume_lifetime = 9")),
+                format!(
+                    "6: command: has no meaning with grant = \"{grant}\"; remove it\n\
+                     7: assume_lifetime: has no meaning with grant = \"{grant}\"; remove it"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn an_account_with_a_program_and_a_wrong_grant_is_asked_for_no_issuer() {
         assert_eq!(
-            in_account("grant = 'command'\ncommand = ['gcloud']\ncomand = ['x']"),
-            "2: grant: this version of keyfob does not support \"command\" yet\n\
-             3: command: this version of keyfob does not support this key yet\n\
-             4: comand: unknown key; did you mean \"command\"?"
+            in_account("grant = 'comand'\ncommand = ['gcloud']"),
+            "2: grant: unknown value \"comand\"; did you mean \"command\"?"
         );
+        assert_eq!(
+            in_account("command = ['gcloud']"),
+            "1: grant: missing; write \"device_code\", \"client_credentials\" or \"command\""
+        );
+    }
+
+    #[test]
+    fn a_program_is_taken_as_it_is_written() {
+        let Provider::Program(iap) = account(&parse(FULL).unwrap(), "iap").provider else {
+            panic!("a program")
+        };
+        assert_eq!(iap.argv, ["gcloud", "auth", "print-identity-token"]);
+        assert_eq!(iap.assume_lifetime, Duration::from_secs(3000));
+        let unsaid = parse("[accounts.a]\ngrant = 'command'\ncommand = ['/bin/x']\n").unwrap();
+        let Provider::Program(unsaid) = account(&unsaid, "a").provider else { panic!("a program") };
+        assert_eq!(unsaid.assume_lifetime, DEFAULT_ASSUMED_LIFETIME);
     }
 
     #[test]
@@ -643,6 +745,8 @@ config.toml:14: key with no value, expected `=`"#
             "client_secret",
             "client_authentication",
             "tls",
+            "command",
+            "assume_lifetime",
             "flyte",
             "secret",
         ];

@@ -4,6 +4,7 @@
 //! task of the account. `renew` cannot ask a person; only `begin_login` can.
 
 pub(crate) mod client_credentials;
+pub mod command;
 pub(crate) mod device_code;
 pub(crate) mod issuer;
 pub mod program;

@@ -10,13 +10,13 @@ pub(crate) mod device;
 pub(crate) mod discovery;
 pub(crate) mod error;
 pub mod http;
+pub(crate) mod json;
+pub(crate) mod jwt;
 pub(crate) mod request;
 pub(crate) mod revocation;
 pub(crate) mod token_endpoint;
 
 mod form;
-mod json;
-mod jwt;
 mod metadata;
 #[cfg(test)]
 pub(crate) mod scripted_server;

@@ -89,7 +89,7 @@ pub struct AccountStatus {
     pub name: AccountName,
     /// How its tokens are obtained.
     pub grant: GrantKind,
-    /// The issuer, or the token endpoint where the configuration names no issuer.
+    /// The issuer, or the token endpoint where the configuration names no issuer, or the program that prints the tokens.
     pub issuer: String,
     /// What the daemon holds.
     pub state: AccountState,

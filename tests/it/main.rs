@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "where a story fails, its test fails")]
 
 mod autostart;
+mod command;
 mod config;
 mod credentials;
 mod flytekit;

@@ -128,21 +128,21 @@ fn listed(names: &[AccountName]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::Grant;
+    use crate::account::{Grant, IssuerSettings, Provider};
     use crate::oauth::{Client, ClientAuthentication, LoopbackHttp, Server};
     use crate::token::Scope;
 
     fn account(name: &str, scope: &str) -> Account {
         let loopback = LoopbackHttp::Refused;
-        Account {
-            name: name.parse().unwrap(),
+        let settings = IssuerSettings {
             server: Server::Discovered { issuer: "https://login.example.com".to_owned(), loopback },
             client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
             grant: Grant::DeviceCode,
             scope: Scope::parse(scope),
             audience: None,
             loopback,
-        }
+        };
+        Account { name: name.parse().unwrap(), provider: Provider::Issuer(settings) }
     }
 
     fn registry(names: &[&str], default: Option<&str>) -> Registry {
@@ -207,7 +207,8 @@ mod tests {
     fn a_new_client_secret_keeps_the_tokens() {
         let old = account("ci", "all");
         let mut new = old.clone();
-        new.client.authentication =
+        let Provider::Issuer(issuer) = &mut new.provider else { panic!("an issuer") };
+        issuer.client.authentication =
             ClientAuthentication::SecretBasic(crate::oauth::ClientSecret::File("/run/secrets/ci".into()));
         let report = changes(&Registry::new([old], None), &Registry::new([new], None));
         assert_eq!((report.kept.len(), report.changed.len()), (1, 0));

@@ -30,8 +30,8 @@ fn status(view: &View, key: KeyKind, now: Now) -> AccountStatus {
     let account = &view.account;
     AccountStatus {
         name: account.name.clone(),
-        grant: account.grant.kind(),
-        issuer: account.server.to_string(),
+        grant: account.grant(),
+        issuer: account.issuer(),
         state: state(view, now),
         access_token: access_token(view, now),
         renewal: renewal(view.state.renewal(), now),

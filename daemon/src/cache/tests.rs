@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::account::{Account, Grant};
+use crate::account::{Account, Grant, IssuerSettings, Provider};
 use crate::cache::entry::Entry;
 use crate::cache::login::LoginProgress;
 use crate::cache::view::{Refusal, Served, Stored};
@@ -210,15 +210,15 @@ fn start(account: Account, issuer: &FakeIssuer, store: &Arc<Store>, clock: &Cloc
 }
 
 fn account(client_id: &str) -> Account {
-    Account {
-        name: "prod".parse().unwrap(),
+    let settings = IssuerSettings {
         server: Server::Discovered { issuer: "https://i".to_owned(), loopback: LoopbackHttp::Refused },
         client: Client { id: client_id.to_owned(), authentication: ClientAuthentication::None },
         grant: Grant::DeviceCode,
         scope: Scope::default(),
         audience: None,
         loopback: LoopbackHttp::Refused,
-    }
+    };
+    Account { name: "prod".parse().unwrap(), provider: Provider::Issuer(settings) }
 }
 
 fn name(served: &Served) -> String {

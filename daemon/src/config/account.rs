@@ -3,24 +3,40 @@
 use keyfob_protocol::account::{AccountName, InvalidAccountName};
 use serde::Deserialize;
 
-use crate::account::{Account, Grant};
+use crate::account::{Account, Grant, IssuerSettings, Provider};
 use crate::config::client::client;
 use crate::config::environment::Environment;
+use crate::config::program::{self, program};
 use crate::config::report::{Reported, Wrong};
 use crate::config::server::server;
 use crate::config::table::Table;
 use crate::oauth::LoopbackHttp;
 
 /// What people may know from the documentation of a later version.
-const LATER_KEYS: [&str; 4] = ["flyte", "command", "authorization_endpoint", "http_proxy"];
+const LATER_KEYS: [&str; 3] = ["flyte", "authorization_endpoint", "http_proxy"];
 const LATER_TLS_KEYS: [&str; 2] = ["ca_file", "insecure_skip_verify"];
-const LATER_GRANTS: [&str; 2] = ["authorization_code", "command"];
+const LATER_GRANTS: [&str; 1] = ["authorization_code"];
+
+/// The keys that say something about an issuer, or about us there.
+const ISSUER_KEYS: [&str; 10] = [
+    "issuer",
+    "token_endpoint",
+    "device_authorization_endpoint",
+    "revocation_endpoint",
+    "client_id",
+    "client_secret",
+    "client_authentication",
+    "scopes",
+    "audience",
+    "tls",
+];
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum GrantWord {
     DeviceCode,
     ClientCredentials,
+    Command,
 }
 
 /// Reads the table of an account.
@@ -33,19 +49,58 @@ pub(super) fn account(
     let name: Result<AccountName, _> = name
         .parse()
         .map_err(|invalid: InvalidAccountName| table.blame_whole(Wrong::new(invalid.to_string())));
+    let provider = provider(table, environment);
+    Ok(Account { name: name?, provider: provider? })
+}
+
+fn provider(table: &mut Table<'_>, environment: &Environment) -> Result<Provider, Reported> {
+    let word = table.word("grant", &LATER_GRANTS);
+    let missing = Wrong::new("missing").hint(r#"write "device_code", "client_credentials" or "command""#);
+    let grant = match table.require("grant", word, missing) {
+        Ok(GrantWord::Command) => {
+            let excluded = table.exclude(&ISSUER_KEYS, &meaningless("command"));
+            let program = program(table);
+            return excluded.and(program).map(Provider::Program);
+        }
+        Ok(GrantWord::DeviceCode) => {
+            table.exclude(&program::KEYS, &meaningless("device_code")).map(|()| Grant::DeviceCode)
+        }
+        Ok(GrantWord::ClientCredentials) => table
+            .exclude(&program::KEYS, &meaningless("client_credentials"))
+            .map(|()| Grant::ClientCredentials),
+        // By its other keys it is an account with a program: nobody is asked for an issuer.
+        Err(reported) if table.has("command") => {
+            table.overlook(&ISSUER_KEYS);
+            return program(table).and(Err(reported));
+        }
+        Err(reported) => {
+            table.overlook(&program::KEYS);
+            Err(reported)
+        }
+    };
+    issuer(table, grant, environment).map(Provider::Issuer)
+}
+
+fn meaningless(grant: &str) -> Wrong {
+    Wrong::new(format!("has no meaning with grant = \"{grant}\"")).hint("remove it")
+}
+
+fn issuer(
+    table: &mut Table<'_>,
+    grant: Result<Grant, Reported>,
+    environment: &Environment,
+) -> Result<IssuerSettings, Reported> {
     let tls = table.table("tls", "write tls = { allow_http_loopback = true }", tls);
     let loopback = match tls {
         Ok(given) => given.unwrap_or(LoopbackHttp::Refused),
         // A mistake in `tls` must not make a mistake of every URL.
         Err(_) => LoopbackHttp::Allowed,
     };
-    let grant = grant(table);
     let server = server(table, grant, loopback);
     let client = client(table, grant, environment);
     let scope = table.list("scopes", scope_value);
     let audience = table.parse("audience", audience);
-    Ok(Account {
-        name: name?,
+    Ok(IssuerSettings {
         server: server?,
         client: client?,
         grant: grant?,
@@ -53,15 +108,6 @@ pub(super) fn account(
         audience: audience?,
         loopback: tls.map(|_| loopback)?,
     })
-}
-
-fn grant(table: &mut Table<'_>) -> Result<Grant, Reported> {
-    let word = table.word("grant", &LATER_GRANTS);
-    let missing = Wrong::new("missing").hint(r#"write "device_code" or "client_credentials""#);
-    match table.require("grant", word, missing)? {
-        GrantWord::DeviceCode => Ok(Grant::DeviceCode),
-        GrantWord::ClientCredentials => Ok(Grant::ClientCredentials),
-    }
 }
 
 fn tls(table: &mut Table<'_>) -> Result<LoopbackHttp, Reported> {

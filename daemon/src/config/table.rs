@@ -21,8 +21,8 @@ pub(super) struct Table<'d> {
     entries: BTreeMap<&'d str, Item<'d>>,
     /// The keys that were asked for.
     known: BTreeSet<&'d str>,
-    /// The keys that only a later version knows.
-    later: BTreeSet<&'d str>,
+    /// The keys that are known, and yet not for this table: of a later version, or of another kind of table.
+    elsewhere: BTreeSet<&'d str>,
     /// It has something that only a later version supports, and so may well lack what this version wants.
     ahead: Option<Reported>,
 }
@@ -76,13 +76,13 @@ impl<'d> Table<'d> {
             );
         }
         let mut table =
-            Self { report, place, entries, known: BTreeSet::new(), later: BTreeSet::new(), ahead: None };
+            Self { report, place, entries, known: BTreeSet::new(), elsewhere: BTreeSet::new(), ahead: None };
         let outcome = read(&mut table);
         table.report_unknown_keys();
         outcome
     }
 
-    /// Reads a string, a boolean, or a word of an enum.
+    /// Reads a string, a boolean, an integer, or a word of an enum.
     pub(super) fn read<T: Deserialize<'d>>(&mut self, key: &'static str) -> Entry<T> {
         let Some(item) = self.item(key)? else { return Ok(None) };
         self.deserialize(&item.place(), item.value).map(Some)
@@ -157,12 +157,25 @@ impl<'d> Table<'d> {
 
     /// Reports the keys of a later version that are there.
     pub(super) fn reserve(&mut self, later: &[&'static str]) {
-        self.later.extend(later);
+        self.elsewhere.extend(later);
         for key in later {
             if self.has(key) {
                 self.not_yet(key, "this key");
             }
         }
+    }
+
+    /// Reports the keys that are there and should not be.
+    pub(super) fn exclude(&mut self, keys: &[&'static str], wrong: &Wrong) -> Result<(), Reported> {
+        self.overlook(keys);
+        let blamed: Vec<_> =
+            keys.iter().filter(|key| self.has(key)).map(|key| self.blame(key, wrong.clone())).collect();
+        blamed.first().map_or(Ok(()), |reported| Err(*reported))
+    }
+
+    /// Says nothing about keys, whether they are there or not.
+    pub(super) fn overlook(&mut self, keys: &[&'static str]) {
+        self.elsewhere.extend(keys);
     }
 
     /// Tells whether a key is there, right or wrong.
@@ -265,13 +278,13 @@ impl<'d> Table<'d> {
             let before = item.value.span().start..item.key.offset;
             let is_misread = !item.is_beside() && self.report.is_broken(before).is_some();
             if !self.is_known(name) && !is_misread {
-                self.report_unknown(name, nearest(name, self.known.union(&self.later).copied()));
+                self.report_unknown(name, nearest(name, self.known.union(&self.elsewhere).copied()));
             }
         }
     }
 
     fn is_known(&self, key: &str) -> bool {
-        self.known.contains(key) || self.later.contains(key)
+        self.known.contains(key) || self.elsewhere.contains(key)
     }
 
     fn report_unknown(&self, name: &str, meant: Option<&str>) -> Reported {

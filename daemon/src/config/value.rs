@@ -1,4 +1,4 @@
-//! One value of the file, as serde reads it: strings, booleans, and the words of an enum.
+//! One value of the file, as serde reads it: strings, booleans, integers, and the words of an enum.
 //!
 //! Tables and arrays are not read by serde but walked by [`Table`](crate::config::table::Table), because serde ends at
 //! the first mistake, and a person wants to hear of all.
@@ -90,11 +90,13 @@ impl<'de> Deserializer<'de> for Value<'de> {
         match self.0 {
             DeValue::String(text) => visitor.visit_borrowed_str(text),
             DeValue::Boolean(truth) => visitor.visit_bool(*truth),
-            DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_) => Err(Refusal::invalid_type(Unexpected::Other(self.kind()), &visitor)),
+            DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+                Ok(integer) => visitor.visit_i64(integer),
+                Err(_) => Err(Refusal::Other("is too large".to_owned())),
+            },
+            DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                Err(Refusal::invalid_type(Unexpected::Other(self.kind()), &visitor))
+            }
         }
     }
 
@@ -126,7 +128,11 @@ impl Error for Refusal {
 
     // What was found instead may be a secret, and is left out.
     fn invalid_type(_found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::Type { expected: expected.to_string() }
+        let expected = match expected.to_string() {
+            rust if rust == "i64" => "an integer".to_owned(),
+            expected => expected,
+        };
+        Self::Type { expected }
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {

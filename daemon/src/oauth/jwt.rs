@@ -30,7 +30,12 @@ pub(crate) fn expiry(token: &str) -> Option<Timestamp> {
         return None;
     };
     let claims = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?);
-    let seconds = json::duration(json::object::<Claims<'_>>(&claims).ok()?.exp, LAST_SECOND)?;
+    numeric_date(json::object::<Claims<'_>>(&claims).ok()?.exp)
+}
+
+/// Returns a member that is Unix time in seconds (RFC 7519 §2), or a string that holds one.
+pub(crate) fn numeric_date(member: Member<'_>) -> Option<Timestamp> {
+    let seconds = json::duration(member, LAST_SECOND)?;
     Timestamp::from_second(i64::try_from(seconds.as_secs()).ok()?).ok()
 }
 

@@ -18,7 +18,7 @@ use crate::oauth::request::Request;
 use crate::token::{AccessToken, RefreshToken, Scope, TokenSet};
 
 /// The longest life that we believe in: a longer one is a mistake, and is renewed before it matters.
-const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What is given for tokens.
 #[derive(Clone, Copy, Debug)]
