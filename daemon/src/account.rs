@@ -210,6 +210,22 @@ mod tests {
         assert!(requests[3].ends_with("\r\n\r\ngrant_type=client_credentials&scope=all&audience=aud"));
     }
     #[test]
+    fn a_fingerprint_is_the_same_in_every_version() {
+        let settings = IssuerSettings {
+            server: Server::Discovered { issuer: "https://i".to_owned(), loopback: LoopbackHttp::Refused },
+            client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
+            grant: Grant::DeviceCode,
+            scope: Scope::parse("all"),
+            audience: None,
+            loopback: LoopbackHttp::Refused,
+        };
+        let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
+        // By sha256sum. Another one would have everybody log in again.
+        let expected = "234b8870747b4d8762fcd764912e1d6003eb768ac7966c41b8df2619e0b0760b";
+        assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
+    }
+
+    #[test]
     fn what_a_program_printed_is_bound_to_its_whole_command_line() {
         let account = |argv: &[&str], seconds| Account {
             name: "iap".parse().unwrap(),
