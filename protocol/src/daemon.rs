@@ -62,7 +62,7 @@ pub enum StoreState {
 pub struct ReloadReport {
     /// New accounts.
     pub added: Vec<AccountName>,
-    /// Accounts whose issuer, client or scope changed: their tokens are not used any more.
+    /// Accounts whose tokens are bound to other settings now: what they held is not used any more.
     pub changed: Vec<AccountName>,
     /// Accounts that kept their tokens.
     pub kept: Vec<AccountName>,
