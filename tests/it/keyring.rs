@@ -22,9 +22,7 @@ const LIFETIME: Duration = Duration::from_secs(20);
 fn a_restart_keeps_the_login_under_a_key_in_the_keyring() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
-    let mut daemon = Daemon::start_in(home(&issuer, &keyring));
-    daemon.log_in("prod");
-    let token = daemon.token("prod").access_token;
+    let (mut daemon, token) = signed_in(&issuer, &keyring);
     assert_eq!(kept(&daemon), (KeyKind::Keyring, StoreState::Open));
     assert_eq!(daemon.account("prod").persistence, Persistence::Durable);
 
@@ -39,9 +37,7 @@ fn a_restart_keeps_the_login_under_a_key_in_the_keyring() {
 fn a_locked_keyring_is_never_a_quieter_store_and_opens_without_a_restart() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
-    let mut daemon = Daemon::start_in(home(&issuer, &keyring));
-    daemon.log_in("prod");
-    let token = daemon.token("prod").access_token;
+    let (mut daemon, token) = signed_in(&issuer, &keyring);
     daemon.stop();
 
     keyring.lock();
@@ -73,9 +69,7 @@ fn a_keyring_that_is_locked_at_the_first_start_is_waited_for() {
 fn a_keyring_that_was_chosen_and_is_gone_is_not_replaced() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
-    let mut daemon = Daemon::start_in(home(&issuer, &keyring));
-    daemon.log_in("prod");
-    let token = daemon.token("prod").access_token;
+    let (mut daemon, token) = signed_in(&issuer, &keyring);
     daemon.stop();
 
     keyring.die();
@@ -91,9 +85,7 @@ fn a_keyring_that_was_chosen_and_is_gone_is_not_replaced() {
 fn a_keyring_that_hangs_at_the_start_holds_nobody_up() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
-    let mut daemon = Daemon::start_in(home(&issuer, &keyring));
-    daemon.log_in("prod");
-    let token = daemon.token("prod").access_token;
+    let (mut daemon, token) = signed_in(&issuer, &keyring);
     daemon.stop();
 
     keyring.hang();
@@ -108,9 +100,7 @@ fn a_keyring_that_hangs_at_the_start_holds_nobody_up() {
 fn where_there_is_no_keyring_the_key_is_in_a_file_and_status_says_so() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::absent();
-    let mut daemon = Daemon::start_in(home(&issuer, &keyring));
-    daemon.log_in("prod");
-    let token = daemon.token("prod").access_token;
+    let (mut daemon, token) = signed_in(&issuer, &keyring);
     assert_eq!(kept(&daemon), (KeyKind::File, StoreState::Open));
     assert!(store(&daemon).note.is_some_and(|note| note.contains("file")));
     assert!(has_key_file(&daemon));
@@ -139,6 +129,15 @@ fn a_keyring_that_dies_is_not_missed_by_tokens_and_their_rotation() {
     let token = token_soon(&daemon);
     assert!(issuer.honours(&token));
     assert!(issuer.ledger().replayed().is_empty());
+}
+
+/// Returns a daemon that somebody has logged in to, and the token that it gives.
+#[track_caller]
+fn signed_in(issuer: &FakeIssuer, keyring: &Keyring) -> (Daemon, String) {
+    let daemon = Daemon::start_in(home(issuer, keyring));
+    daemon.log_in("prod");
+    let token = daemon.token("prod").access_token;
+    (daemon, token)
 }
 
 fn home(issuer: &FakeIssuer, keyring: &Keyring) -> Home {
