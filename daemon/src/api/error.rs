@@ -142,7 +142,7 @@ pub(super) fn no_login(why: &NoLogin, view: &View) -> ErrorBody {
     match why {
         NoLogin::NotNeeded => ErrorBody::new(
             ErrorCode::BadRequest,
-            format!("{account} needs no login: its client has a secret"),
+            format!("{account} needs no login: it gets its tokens without a person"),
         )
         .with_hint(format!("run: keyfob token {account}")),
         NoLogin::Store(error) => store(error),
