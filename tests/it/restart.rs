@@ -32,9 +32,7 @@ fn a_daemon_that_was_killed_comes_back_with_the_login_and_asks_nobody() {
 #[test]
 fn a_stop_lets_a_renewal_finish_and_keeps_what_it_brought() {
     let issuer = strict_issuer();
-    let mut daemon = Daemon::start(&config::device_code(&issuer));
-    daemon.log_in("prod");
-    hold_a_renewal(&daemon, &issuer);
+    let mut daemon = in_mid_renewal(&issuer);
     daemon.signal(Signal::TERM);
     eventually(SOON, "the daemon takes no more requests", || daemon.try_api("GET", "/healthz").is_none());
     assert_eq!(issuer.held(), 1, "the renewal was cut off");
@@ -53,9 +51,7 @@ fn a_stop_lets_a_renewal_finish_and_keeps_what_it_brought() {
 #[test]
 fn a_second_signal_ends_the_daemon_at_once() {
     let issuer = strict_issuer();
-    let mut daemon = Daemon::start(&config::device_code(&issuer));
-    daemon.log_in("prod");
-    hold_a_renewal(&daemon, &issuer);
+    let mut daemon = in_mid_renewal(&issuer);
     daemon.signal(Signal::TERM);
     eventually(SOON, "the daemon takes no more requests", || daemon.try_api("GET", "/healthz").is_none());
     daemon.signal(Signal::TERM);
@@ -109,9 +105,7 @@ fn a_crash_before_the_issuer_has_rotated_loses_nothing() {
 #[test]
 fn a_crash_after_a_strict_issuer_has_rotated_is_a_lost_login_that_is_named() {
     let issuer = strict_issuer();
-    let mut daemon = Daemon::start(&config::device_code(&issuer));
-    daemon.log_in("prod");
-    hold_a_renewal(&daemon, &issuer);
+    let mut daemon = in_mid_renewal(&issuer);
     daemon.kill();
     issuer.release();
     daemon.start_again();
@@ -143,6 +137,15 @@ fn keyfob_stop_ends_the_daemon_and_the_login_stays() {
     eventually(SOON, "the end of the daemon that the shim started", || {
         daemon.try_api("GET", "/healthz").is_none()
     });
+}
+
+/// Returns a daemon that somebody has logged in to, and whose renewal waits for the issuer's answer.
+#[track_caller]
+fn in_mid_renewal(issuer: &FakeIssuer) -> Daemon {
+    let daemon = Daemon::start(&config::device_code(issuer));
+    daemon.log_in("prod");
+    hold_a_renewal(&daemon, issuer);
+    daemon
 }
 
 /// Waits until a renewal has changed the issuer's books and waits for its answer.
