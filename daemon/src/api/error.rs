@@ -39,7 +39,7 @@ impl From<UnknownAccount> for ApiError {
 
 /// Answers a request for a path that does not exist.
 pub(super) async fn no_such_path() -> ApiError {
-    ApiError(ErrorBody::new(ErrorCode::NotFound, "no such path").with_hint("the API is described at /v1"))
+    ApiError(ErrorBody::new(ErrorCode::NotFound, "no such path"))
 }
 
 /// Answers a request with a method that the path does not have.

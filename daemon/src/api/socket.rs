@@ -95,7 +95,7 @@ impl OwnSocket {
         Ok(Self { listener, uid: own_uid(), path: None })
     }
 
-    /// Returns what removes the socket's name when the daemon ends, if the name is ours to remove.
+    /// Returns the socket's name, if it is ours to remove when the daemon ends.
     pub fn path(&self) -> Option<PathBuf> {
         self.path.clone()
     }
