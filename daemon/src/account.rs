@@ -14,12 +14,12 @@ use crate::grant::TokenSource;
 use crate::grant::client_credentials::ClientCredentials;
 use crate::grant::command::{Command, Program};
 use crate::grant::device_code::DeviceCode;
-use crate::grant::issuer::Issuer;
+use crate::grant::issuer::{Issuer, Site};
 use crate::grant::program::Environment;
 use crate::oauth::discovery::Discovery;
 use crate::oauth::http::Http;
 use crate::oauth::{Client, LoopbackHttp, Server};
-use crate::token::Scope;
+use crate::token::Target;
 
 /// One named login, as the configuration has it.
 #[derive(Clone, Debug)]
@@ -49,10 +49,8 @@ pub struct IssuerSettings {
     pub client: Client,
     /// How tokens are obtained there.
     pub grant: Grant,
-    /// What is asked for; empty leaves it to the issuer.
-    pub scope: Scope,
-    /// The `audience` parameter of the requests, where the issuer wants one.
-    pub audience: Option<String>,
+    /// What is asked for, and for whom.
+    pub target: Target,
     /// Whether plain http to loopback is acceptable.
     pub loopback: LoopbackHttp,
 }
@@ -94,7 +92,7 @@ impl Account {
     /// Returns what this account's tokens are bound to.
     pub fn fingerprint(&self) -> Fingerprint {
         let parts = match &self.provider {
-            Provider::Issuer(issuer) => issuer.identity().to_vec(),
+            Provider::Issuer(issuer) => issuer.identity(),
             // No server is called like this.
             Provider::Program(program) => {
                 ["command".to_owned()].iter().chain(&program.argv).cloned().collect()
@@ -135,28 +133,29 @@ impl Account {
 
 impl IssuerSettings {
     /// Returns what makes its tokens other tokens.
-    fn identity(&self) -> [String; 5] {
+    fn identity(&self) -> Vec<String> {
         let kind = match self.grant {
             Grant::DeviceCode => "device_code",
             Grant::ClientCredentials => "client_credentials",
         };
-        [
+        let Target { scope, audience, resources } = &self.target;
+        let parts = [
             self.server.to_string(),
             self.client.id.clone(),
             kind.to_owned(),
-            self.scope.to_string(),
-            self.audience.clone().unwrap_or_default(),
-        ]
+            scope.to_string(),
+            audience.clone().unwrap_or_default(),
+        ];
+        parts.into_iter().chain(resources.iter().cloned()).collect()
     }
 
     fn source(&self, http: &Http, clock: &Clock, environment: &Environment) -> Arc<dyn TokenSource> {
         let issuer = Arc::new(Issuer {
-            discovery: Discovery::new(self.server.clone(), http.clone()),
+            site: Site::Issuer(Discovery::new(self.server.clone(), http.clone())),
             http: http.clone(),
             clock: clock.clone(),
             client: self.client.clone(),
-            scope: self.scope.clone(),
-            audience: self.audience.clone(),
+            target: self.target.clone(),
             loopback: self.loopback,
             environment: environment.clone(),
         });
@@ -174,9 +173,10 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::grant::Attendance;
+    use crate::grant::{Attendance, Wanted};
     use crate::oauth::scripted_server::{ScriptedServer, json};
     use crate::oauth::{ClientAuthentication, ClientSecret};
+    use crate::token::Scope;
 
     #[tokio::test]
     async fn an_account_finds_its_issuer_and_obtains_tokens() {
@@ -192,15 +192,18 @@ mod tests {
                 authentication: ClientAuthentication::SecretBasic(ClientSecret::Value("s".into())),
             },
             grant: Grant::ClientCredentials,
-            scope: Scope::parse("all"),
-            audience: Some("aud".to_owned()),
+            target: Target {
+                scope: Scope::parse("all"),
+                audience: Some("aud".to_owned()),
+                ..Target::default()
+            },
             loopback: LoopbackHttp::Allowed,
         };
         let account = Account { name: "ci".parse().unwrap(), provider: Provider::Issuer(settings) };
         let source = account.source(&Http::new().unwrap(), &Clock::system(), &Environment::from_own([]));
         assert_eq!(source.attendance(), Attendance::Unattended);
         for _ in 0..2 {
-            let tokens = source.renew(None).await.unwrap();
+            let tokens = source.renew(None, Wanted::Own).await.unwrap();
             assert_eq!(tokens.access.secret().expose_secret(), "AT");
         }
         // Two for the metadata, once; then one for each renewal.
@@ -215,8 +218,7 @@ mod tests {
             server: Server::Discovered { issuer: "https://i".to_owned(), loopback: LoopbackHttp::Refused },
             client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
             grant: Grant::DeviceCode,
-            scope: Scope::parse("all"),
-            audience: None,
+            target: Target { scope: Scope::parse("all"), ..Target::default() },
             loopback: LoopbackHttp::Refused,
         };
         let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };

@@ -43,6 +43,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/accounts", get(accounts::list))
         .route("/v1/accounts/{account}/token", get(token::token))
         .route("/v1/accounts/{account}/login", get(login::state).post(login::begin).delete(login::cancel))
+        .route("/v1/accounts/{account}/login/redirect", post(login::redirect))
         .route("/v1/accounts/{account}/session", delete(login::log_out))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)

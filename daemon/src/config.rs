@@ -192,8 +192,8 @@ mod tests {
         assert_eq!(corp.client.id, "cli");
         assert!(matches!(corp.client.authentication, ClientAuthentication::None));
         assert_eq!(corp.grant, Grant::DeviceCode);
-        assert_eq!(corp.scope, Scope::parse("offline_access openid"));
-        assert_eq!(corp.audience.as_deref(), Some("https://api.example.com"));
+        assert_eq!(corp.target.scope, Scope::parse("offline_access openid"));
+        assert_eq!(corp.target.audience.as_deref(), Some("https://api.example.com"));
         assert_eq!(corp.loopback, LoopbackHttp::Refused);
 
         let ci = issuer_of(&config, "ci");
@@ -204,8 +204,8 @@ mod tests {
         };
         assert_eq!(ci.server, Server::Given(endpoints));
         assert_eq!(ci.grant, Grant::ClientCredentials);
-        assert!(ci.scope.is_empty());
-        assert_eq!(ci.audience, None);
+        assert!(ci.target.scope.is_empty());
+        assert_eq!(ci.target.audience, None);
 
         let sandbox = issuer_of(&config, "sandbox");
         let endpoints = Endpoints {

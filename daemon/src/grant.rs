@@ -15,11 +15,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use secrecy::SecretString;
+use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
 use crate::clock::Moment;
 use crate::token::failure::Failure;
-use crate::token::{RefreshToken, TokenSet};
+use crate::token::{RefreshToken, Target, TokenSet};
 
 /// A future that a source hands out. It owns what it needs, so that no caller's end cancels it.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -30,10 +32,13 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
     fn attendance(&self) -> Attendance;
 
     /// Obtains tokens without a person. Bounded in time by itself.
-    fn renew(&self, refresh: Option<RefreshToken>) -> Pending<Result<TokenSet, Failure>>;
+    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>>;
 
     /// Starts asking a person. Bounded in time by itself.
-    fn begin_login(&self) -> Pending<Result<Login, Failure>>;
+    fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>>;
+
+    /// Takes over a refresh token that another client obtained from the same issuer. Bounded in time by itself.
+    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>>;
 
     /// Asks the issuer to take tokens back (RFC 7009). Bounded in time by itself.
     fn revoke(&self, tokens: TokenSet) -> Pending<Result<Revoked, Failure>>;
@@ -48,15 +53,71 @@ pub enum Attendance {
     Person,
 }
 
+/// Which tokens a renewal should bring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The account's own: for the target of its settings.
+    Own,
+    /// For another target, by the same login.
+    Other(Target),
+}
+
+impl Wanted {
+    /// Returns the target that is asked for, `own` being the account's.
+    pub(crate) fn target<'a>(&'a self, own: &'a Target) -> &'a Target {
+        self.other().unwrap_or(own)
+    }
+
+    /// Returns the target, if it is not the account's own.
+    pub(crate) fn other(&self) -> Option<&Target> {
+        match self {
+            Self::Own => None,
+            Self::Other(target) => Some(target),
+        }
+    }
+}
+
+/// In which way a person logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// In the way of the account's grant.
+    Configured,
+    /// By a code that they enter on another device (RFC 8628), whatever the grant.
+    DeviceCode,
+}
+
 /// A login that waits for a person.
 pub struct Login {
     /// What they should do.
     pub prompt: Prompt,
-    /// When the issuer stops waiting.
+    /// When the issuer, or we, stop waiting.
     pub until: Moment,
     /// Ends when they have answered, or at `until`.
-    pub outcome: Pending<Result<TokenSet, Failure>>,
+    pub answered: Pending<Result<Exchange, Failure>>,
+    /// Takes what a person brings by hand, where the login can do something with it.
+    pub pasting: Option<mpsc::Sender<Pasted>>,
 }
+
+/// The exchange of a person's answer for tokens. It is made once: an answer is good for one exchange.
+pub type Exchange = Pending<Result<TokenSet, Failure>>;
+
+/// Returns an exchange that has happened already.
+pub(crate) fn exchanged(tokens: TokenSet) -> Exchange {
+    Box::pin(std::future::ready(Ok(tokens)))
+}
+
+/// The URL that a person's browser was redirected to, brought by hand because the browser is on another machine.
+pub struct Pasted {
+    /// The URL. It holds the authorization code.
+    pub url: SecretString,
+    /// Whether it is the one that the login waits for.
+    pub reply: oneshot::Sender<Result<(), NotTheRedirect>>,
+}
+
+/// A pasted text is not what a login waits for. The login goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotTheRedirect(pub &'static str);
 
 /// What a person should do.
 #[derive(Clone, Debug)]
@@ -69,6 +130,11 @@ pub enum Prompt {
         verification_uri_complete: Option<Url>,
         /// The code.
         user_code: String,
+    },
+    /// Open a page in a browser, which comes back to this machine (RFC 8252 §4.1).
+    Visit {
+        /// The page.
+        url: Url,
     },
 }
 

@@ -258,6 +258,7 @@ impl Disk {
 }
 
 /// What a sealed file turns out to be.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it lives for a few lines")]
 enum Resting {
     Nothing,
     Record(Record),
@@ -277,7 +278,7 @@ mod tests {
     use crate::account::Fingerprint;
     use crate::store::key::KeyError;
     use crate::store::master_key::RETRY;
-    use crate::token::{AccessToken, RefreshToken, TokenSet};
+    use crate::token::{AccessToken, IdToken, RefreshToken, TokenSet};
 
     #[tokio::test(start_paused = true)]
     async fn a_record_outlives_the_daemon() {
@@ -295,6 +296,12 @@ mod tests {
         assert_eq!(loaded.tokens.access.issued_at, saved.tokens.access.issued_at);
         assert_eq!(loaded.tokens.access.expires_at, saved.tokens.access.expires_at);
         assert_eq!(loaded.tokens.scope, saved.tokens.scope);
+        assert_eq!(loaded.tokens.header.as_deref(), Some("flyte-authorization"));
+        let id = loaded.tokens.id.unwrap();
+        assert_eq!(
+            (id.secret().expose_secret(), id.expires_at),
+            ("id-CANARY", saved.tokens.access.expires_at)
+        );
         let refresh = loaded.tokens.refresh.unwrap();
         assert_eq!(refresh.secret.expose_secret(), "rt \"CANARY\" \u{e9}\n");
         assert_eq!(refresh.origin, "https://login.example.com");
@@ -317,6 +324,7 @@ mod tests {
         let now = machine.clock.now().moment;
         assert_eq!(now.since(record.tokens.access.issued_at), Duration::from_secs(600));
         assert_eq!(record.tokens.access.remaining(now), Some(Duration::from_secs(3000)));
+        assert!(record.tokens.id.is_none() && record.tokens.header.is_none());
         let refresh = record.tokens.refresh.unwrap();
         assert_eq!(
             (refresh.secret.expose_secret(), &*refresh.origin),
@@ -744,7 +752,9 @@ mod tests {
             let tokens = TokenSet {
                 access: AccessToken::new(format!("{access}-CANARY").into(), now, expires_at).unwrap(),
                 refresh: Some(refresh),
+                id: Some(IdToken::new("id-CANARY".into(), expires_at).unwrap()),
                 scope: ["all", "offline"].into_iter().collect(),
+                header: Some("flyte-authorization".to_owned()),
             };
             Record { generation, fingerprint: fingerprint("a-fingerprint"), tokens }
         }

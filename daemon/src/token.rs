@@ -27,7 +27,7 @@ pub struct AccessToken {
 /// A text is no bearer token: it is empty, or has a character that could break out of a header or a line
 /// (RFC 6750 §2.1 allows fewer still).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the access token is empty or has a character that no bearer token may have")]
+#[error("the token is empty or has a character that no bearer token may have")]
 pub struct InvalidToken;
 
 impl AccessToken {
@@ -40,10 +40,7 @@ impl AccessToken {
         issued_at: Moment,
         expires_at: Option<Moment>,
     ) -> Result<Self, InvalidToken> {
-        let text = secret.expose_secret();
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(InvalidToken);
-        }
+        visible(&secret)?;
         Ok(Self { secret, issued_at, expires_at })
     }
 
@@ -82,6 +79,30 @@ pub struct RefreshToken {
     pub origin: String,
 }
 
+/// An ID token (OpenID Connect Core §2), whose claims were checked when it came.
+#[derive(Clone, Debug)]
+pub struct IdToken {
+    secret: SecretString,
+    /// When it expires: its `exp` claim.
+    pub expires_at: Option<Moment>,
+}
+
+impl IdToken {
+    /// Accepts a token of visible ASCII characters.
+    ///
+    /// # Errors
+    /// Refuses every other text, as [`AccessToken::new`] does.
+    pub fn new(secret: SecretString, expires_at: Option<Moment>) -> Result<Self, InvalidToken> {
+        visible(&secret)?;
+        Ok(Self { secret, expires_at })
+    }
+
+    /// Returns the token. To be exposed only where bytes leave.
+    pub fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+}
+
 /// What was granted together.
 #[derive(Clone, Debug)]
 pub struct TokenSet {
@@ -89,11 +110,20 @@ pub struct TokenSet {
     pub access: AccessToken,
     /// The refresh token, if the issuer gives one.
     pub refresh: Option<RefreshToken>,
+    /// The ID token, if the issuer gives one.
+    pub id: Option<IdToken>,
     /// What the access token is good for; empty where neither side said.
     pub scope: Scope,
+    /// The header in which the resource server wants the access token; absent means `authorization`.
+    pub header: Option<String>,
 }
 
 impl TokenSet {
+    /// Returns a set with nothing but an access token.
+    pub fn of(access: AccessToken) -> Self {
+        Self { access, refresh: None, id: None, scope: Scope::default(), header: None }
+    }
+
     /// Returns this set with an earlier refresh token in place of the one that it lacks: an answer without one leaves
     /// the old one in force (RFC 6749 §6).
     #[must_use]
@@ -101,6 +131,26 @@ impl TokenSet {
         self.refresh = self.refresh.or(earlier);
         self
     }
+}
+
+/// Refuses what could break a header or a line.
+fn visible(secret: &SecretString) -> Result<(), InvalidToken> {
+    let text = secret.expose_secret();
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(InvalidToken);
+    }
+    Ok(())
+}
+
+/// What tokens are asked for. Tokens for one target are never served to a request for another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// What they should be good for; empty leaves it to the issuer.
+    pub scope: Scope,
+    /// The `audience` parameter, where the issuer wants one.
+    pub audience: Option<String>,
+    /// The `resource` parameters (RFC 8707 §2), each an absolute URI.
+    pub resources: BTreeSet<String>,
 }
 
 /// A set of scope values (RFC 6749 §3.3). Their order means nothing.
@@ -155,7 +205,7 @@ mod tests {
         let now = Clock::following_tokio().now().moment;
         let access = AccessToken::new("CANARY-AT".into(), now, None).unwrap();
         let refresh = Some(RefreshToken { secret: "CANARY-RT".into(), origin: "https://i".to_owned() });
-        let tokens = TokenSet { access, refresh, scope: Scope::parse("all") };
+        let tokens = TokenSet { refresh, ..TokenSet::of(access) };
         assert!(!format!("{tokens:?}").contains("CANARY"));
     }
 

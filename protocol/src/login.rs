@@ -2,6 +2,8 @@
 //!
 //! There is at most one login per account. Whoever asks while one is pending joins it.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +85,36 @@ pub enum LoginPrompt {
     Unknown,
 }
 
+/// The query of `POST /v1/accounts/{a}/login`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginStart {
+    /// In which way; absent means the way of the account's grant.
+    pub flow: Option<LoginFlow>,
+}
+
+/// A way to log in that a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginFlow {
+    /// By a code that is entered on any device (RFC 8628).
+    DeviceCode,
+}
+
+/// The body of `POST /v1/accounts/{a}/login/redirect`: what a person brings by hand whose browser is elsewhere.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PastedRedirect {
+    /// The URL that the browser was sent to. It holds the authorization code.
+    pub url: String,
+}
+
+impl fmt::Debug for PastedRedirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PastedRedirect").finish_non_exhaustive()
+    }
+}
+
 /// The query of `GET /v1/accounts/{a}/login`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +145,12 @@ mod tests {
             panic!("not a device prompt");
         };
         assert_eq!(user_code, "WDJB-MJHT");
+    }
+
+    #[test]
+    fn the_debug_form_of_a_paste_does_not_hold_the_code() {
+        let paste = PastedRedirect { url: "http://127.0.0.1/callback?code=CANARY".to_owned() };
+        assert!(!format!("{paste:?}").contains("CANARY"));
     }
 
     #[test]

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::account::{Grant, IssuerSettings, Provider};
     use crate::oauth::{Client, ClientAuthentication, LoopbackHttp, Server};
-    use crate::token::Scope;
+    use crate::token::{Scope, Target};
 
     fn account(name: &str, scope: &str) -> Account {
         let loopback = LoopbackHttp::Refused;
@@ -138,8 +138,7 @@ mod tests {
             server: Server::Discovered { issuer: "https://login.example.com".to_owned(), loopback },
             client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
             grant: Grant::DeviceCode,
-            scope: Scope::parse(scope),
-            audience: None,
+            target: Target { scope: Scope::parse(scope), ..Target::default() },
             loopback,
         };
         Account { name: name.parse().unwrap(), provider: Provider::Issuer(settings) }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 
 use crate::account::registry::UnknownAccount;
-use crate::cache::entry::NoLogin;
+use crate::cache::entry::{NoLogin, NoPaste};
 use crate::cache::view::{Refusal, View};
 use crate::clock::Now;
 use crate::store::StoreError;
@@ -148,6 +148,17 @@ pub(super) fn no_login(why: &NoLogin, view: &View) -> ErrorBody {
         NoLogin::Store(error) => store(error),
         NoLogin::Closing => closing(),
     }
+}
+
+/// Says why what a person pasted is of no use.
+pub(super) fn no_paste(why: &NoPaste, view: &View) -> ErrorBody {
+    let hint = match why {
+        NoPaste::NotAsked => format!("run: keyfob login --paste {}", view.account.name),
+        NoPaste::NotTheRedirect(_) => {
+            "copy the whole address that the browser shows after you have signed in".to_owned()
+        }
+    };
+    ErrorBody::new(ErrorCode::BadRequest, why.to_string()).with_hint(hint)
 }
 
 fn closing() -> ErrorBody {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use keyfob_protocol::daemon::{LogoutReport, Revocation};
-use keyfob_protocol::login::{LoginPrompt, LoginQuery, LoginState, LoginStatus, MAX_POLL_WAIT};
+use keyfob_protocol::login::{
+    LoginFlow, LoginPrompt, LoginQuery, LoginStart, LoginState, LoginStatus, MAX_POLL_WAIT, PastedRedirect,
+};
 
 use super::Api;
 use super::error::{self, ApiError, bad_request};
@@ -15,16 +17,35 @@ use crate::cache::entry::LoggedOut;
 use crate::cache::login::LoginProgress;
 use crate::cache::view::View;
 use crate::clock::Now;
-use crate::grant::{Prompt, Revoked};
+use crate::grant::{Flow, Prompt, Revoked};
 
 /// Starts a login, or joins the one that is pending.
 pub(super) async fn begin(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
+    query: Result<Query<LoginStart>, QueryRejection>,
 ) -> Result<Json<LoginStatus>, ApiError> {
+    let Query(LoginStart { flow }) = query.map_err(bad_request)?;
+    let flow = match flow {
+        Some(LoginFlow::DeviceCode) => Flow::DeviceCode,
+        None => Flow::Configured,
+    };
     let entry = api.cache.entry(&name)?;
-    let begun = entry.begin_login().await;
+    let begun = entry.begin_login(flow).await;
     let view = begun.map_err(|why| ApiError(error::no_login(&why, &entry.view())))?;
+    Ok(Json(status(&view, api.cache.clock().now())))
+}
+
+/// Takes the URL that a person's browser was redirected to.
+pub(super) async fn redirect(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    body: Result<Json<PastedRedirect>, JsonRejection>,
+) -> Result<Json<LoginStatus>, ApiError> {
+    // Why it is no such body is not repeated: it may hold the code.
+    let Json(PastedRedirect { url }) = body.map_err(|_| bad_request("the body must be {\"url\": ..}"))?;
+    let entry = api.cache.entry(&name)?;
+    let view = entry.paste(url.into()).await.map_err(|why| ApiError(error::no_paste(&why, &entry.view())))?;
     Ok(Json(status(&view, api.cache.clock().now())))
 }
 
@@ -104,5 +125,6 @@ fn prompt(prompt: &Prompt) -> LoginPrompt {
                 user_code: user_code.clone(),
             }
         }
+        Prompt::Visit { url } => LoginPrompt::Visit { url: url.to_string() },
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -13,7 +14,7 @@ use crate::account::Account;
 use crate::cache::owner::{Message, Owner};
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::Clock;
-use crate::grant::{Revoked, TokenSource};
+use crate::grant::{Flow, NotTheRedirect, Pasted, Revoked, TokenSource};
 use crate::store::{Store, StoreError};
 use crate::token::failure::Failure;
 
@@ -48,6 +49,17 @@ pub enum NoLogin {
     /// The account is being closed.
     #[error("the account is being closed")]
     Closing,
+}
+
+/// Why what a person pasted is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPaste {
+    /// No login waits for it.
+    #[error("no login waits for a pasted URL")]
+    NotAsked,
+    /// It is not what the login waits for.
+    #[error("{0}")]
+    NotTheRedirect(NotTheRedirect),
 }
 
 /// What became of the tokens at the issuer when the user logged out.
@@ -113,10 +125,37 @@ impl Entry {
     ///
     /// # Errors
     /// Says why none can be started.
-    pub async fn begin_login(&self) -> Result<Arc<View>, NoLogin> {
+    pub async fn begin_login(&self, flow: Flow) -> Result<Arc<View>, NoLogin> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Message::BeginLogin { reply }).await.map_err(|_| NoLogin::Closing)?;
+        self.mailbox.send(Message::BeginLogin { flow, reply }).await.map_err(|_| NoLogin::Closing)?;
         answer.await.map_err(|_| NoLogin::Closing)??;
+        Ok(self.view())
+    }
+
+    /// Signs in with a refresh token that another client obtained, and returns the account as it is at the start of
+    /// that: a login in its last step.
+    ///
+    /// # Errors
+    /// Says why it cannot be taken over.
+    pub async fn import(&self, refresh: SecretString) -> Result<Arc<View>, NoLogin> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Message::Import { refresh, reply }).await.map_err(|_| NoLogin::Closing)?;
+        answer.await.map_err(|_| NoLogin::Closing)??;
+        Ok(self.view())
+    }
+
+    /// Gives a pending login the URL that the person's browser was redirected to.
+    ///
+    /// # Errors
+    /// Says why it is of no use. The login goes on.
+    pub async fn paste(&self, url: SecretString) -> Result<Arc<View>, NoPaste> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Message::Pasting { reply }).await.map_err(|_| NoPaste::NotAsked)?;
+        let pasting = answer.await.ok().flatten().ok_or(NoPaste::NotAsked)?;
+        let (reply, answer) = oneshot::channel();
+        // A login that has ended in the meantime waits for nothing any more.
+        pasting.send(Pasted { url, reply }).await.map_err(|_| NoPaste::NotAsked)?;
+        answer.await.map_err(|_| NoPaste::NotAsked)?.map_err(NoPaste::NotTheRedirect)?;
         Ok(self.view())
     }
 

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clock::Moment;
-use crate::grant::{Login, Prompt, TokenSource};
+use crate::grant::{Exchange, Flow, Login, Pasted, Prompt, TokenSource};
 use crate::token::TokenSet;
 use crate::token::failure::Failure;
 
@@ -25,7 +26,7 @@ pub enum LoginProgress {
         /// When the issuer stops waiting.
         until: Moment,
     },
-    /// The tokens are here and are being stored.
+    /// They have answered, and their answer is being exchanged for tokens.
     Exchanging,
     /// It succeeded.
     SignedIn,
@@ -48,9 +49,23 @@ impl LoginProgress {
 /// The work of a login that is under way.
 pub(super) enum Step {
     /// Asking the issuer for a way to log in.
-    Starting(JoinHandle<Result<Login, Failure>>),
+    Starting {
+        /// The asking.
+        asked: JoinHandle<Result<Login, Failure>>,
+        /// In which way.
+        flow: Flow,
+    },
     /// Waiting for the person.
-    Asking(JoinHandle<Result<TokenSet, Failure>>),
+    Asking {
+        /// The waiting.
+        answered: JoinHandle<Result<Exchange, Failure>>,
+        /// In which way they were asked.
+        flow: Flow,
+        /// Where a paste of theirs goes.
+        pasting: Option<mpsc::Sender<Pasted>>,
+    },
+    /// Exchanging their answer for tokens.
+    Exchanging(JoinHandle<Result<TokenSet, Failure>>),
 }
 
 /// What a step came to.
@@ -58,22 +73,41 @@ pub(super) enum Outcome {
     /// There is something for a person to do.
     Asked(Login),
     /// They have done it.
-    Answered(TokenSet),
+    Answered(Exchange),
+    /// The tokens are here.
+    Exchanged(TokenSet),
     /// It failed.
     Failed(Failure),
 }
 
 impl Step {
     /// Begins a login.
-    pub(super) fn begin(source: &Arc<dyn TokenSource>) -> Self {
-        Self::Starting(tokio::spawn(source.begin_login()))
+    pub(super) fn begin(source: &Arc<dyn TokenSource>, flow: Flow) -> Self {
+        Self::Starting { asked: tokio::spawn(source.begin_login(flow)), flow }
+    }
+
+    /// Returns the way in which the person logs in.
+    pub(super) fn flow(&self) -> Flow {
+        match self {
+            Self::Starting { flow, .. } | Self::Asking { flow, .. } => *flow,
+            Self::Exchanging(_) => Flow::Configured,
+        }
+    }
+
+    /// Tells whether tokens are on their way.
+    pub(super) fn is_exchanging(&self) -> bool {
+        match self {
+            Self::Starting { .. } | Self::Asking { .. } => false,
+            Self::Exchanging(_) => true,
+        }
     }
 
     /// Waits until the step is done. Can be called again after it was dropped half-way.
     pub(super) async fn outcome(&mut self) -> Outcome {
         let outcome = match self {
-            Self::Starting(task) => task.await.map(|result| result.map(Outcome::Asked)),
-            Self::Asking(task) => task.await.map(|result| result.map(Outcome::Answered)),
+            Self::Starting { asked, .. } => asked.await.map(|result| result.map(Outcome::Asked)),
+            Self::Asking { answered, .. } => answered.await.map(|result| result.map(Outcome::Answered)),
+            Self::Exchanging(task) => task.await.map(|result| result.map(Outcome::Exchanged)),
         };
         match outcome {
             Ok(Ok(outcome)) => outcome,
@@ -85,11 +119,19 @@ impl Step {
         }
     }
 
-    /// Ends the work: nobody waits for the person any more.
-    pub(super) fn abort(&self) {
+    /// Ends the work: nobody waits for the person any more. Tokens that are on their way are taken back.
+    pub(super) fn end(self, source: &Arc<dyn TokenSource>) {
         match self {
-            Self::Starting(task) => task.abort(),
-            Self::Asking(task) => task.abort(),
+            Self::Starting { asked, .. } => asked.abort(),
+            Self::Asking { answered, .. } => answered.abort(),
+            Self::Exchanging(task) => {
+                let source = Arc::clone(source);
+                tokio::spawn(async move {
+                    if let Ok(Ok(tokens)) = task.await {
+                        drop(source.revoke(tokens).await);
+                    }
+                });
+            }
         }
     }
 }

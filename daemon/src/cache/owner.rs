@@ -4,10 +4,13 @@
 //! renewal, and nothing that a client could cancel by hanging up. Renewals run in tasks of their own, so that a panic
 //! in one is a failed attempt; storing their outcome is part of taking it in, so that "renewed" means "and safe".
 
+mod login;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -17,11 +20,11 @@ use crate::cache::login::{LoginProgress, Outcome, Step};
 use crate::cache::shelf::Shelf;
 use crate::cache::view::{Refusal, Served, Stored, View, conclusion};
 use crate::clock::{Clock, Moment};
-use crate::grant::{Attendance, Revoked, TokenSource};
+use crate::grant::{Attendance, Flow, Pasted, Revoked, TokenSource, Wanted};
 use crate::store::Store;
-use crate::token::failure::{Failure, told};
+use crate::token::failure::Failure;
 use crate::token::schedule::Jitter;
-use crate::token::state::{Answer, Held, Means, Renewal, SignedOut, TokenState};
+use crate::token::state::{Answer, Means, Renewal, SignedOut, TokenState};
 use crate::token::{RefreshToken, TokenSet};
 
 /// Clients that wait for one account at most: ten times the burst that we are built for. Each is a few hundred bytes.
@@ -30,7 +33,9 @@ const MAX_WAITING: usize = 10_000;
 /// What clients ask of an owner.
 pub(super) enum Message {
     Token { min_ttl: Option<Duration>, reply: oneshot::Sender<Result<Served, Refusal>> },
-    BeginLogin { reply: oneshot::Sender<Result<(), NoLogin>> },
+    BeginLogin { flow: Flow, reply: oneshot::Sender<Result<(), NoLogin>> },
+    Import { refresh: SecretString, reply: oneshot::Sender<Result<(), NoLogin>> },
+    Pasting { reply: oneshot::Sender<Option<mpsc::Sender<Pasted>>> },
     CancelLogin { reply: oneshot::Sender<()> },
     LogOut { reply: oneshot::Sender<Result<Option<Revocation>, Refusal>> },
 }
@@ -104,7 +109,7 @@ impl Owner {
         mut orders: watch::Receiver<Orders>,
     ) {
         self.load().await;
-        while !(self.closing && self.attempt.is_none()) {
+        while !(self.closing && self.attempt.is_none() && !self.is_exchanging()) {
             self.publish();
             let clock = self.clock.clone();
             let wakes_at = self.wakes_at();
@@ -135,7 +140,9 @@ impl Owner {
 
     fn close(&mut self) {
         self.closing = true;
-        self.end_login(LoginProgress::Cancelled);
+        if !self.is_exchanging() {
+            self.end_login(LoginProgress::Cancelled);
+        }
     }
 
     async fn receive(&mut self, message: Message) {
@@ -144,11 +151,17 @@ impl Owner {
         }
         match message {
             Message::Token { min_ttl, reply } => self.admit(min_ttl, reply),
-            Message::BeginLogin { reply } => {
-                let begun = self.begin_login();
+            Message::BeginLogin { flow, reply } => {
+                let begun = self.begin_login(flow);
                 self.publish();
                 answer(reply, begun);
             }
+            Message::Import { refresh, reply } => {
+                let begun = self.import(refresh);
+                self.publish();
+                answer(reply, begun);
+            }
+            Message::Pasting { reply } => answer(reply, self.pasting()),
             Message::CancelLogin { reply } => {
                 self.end_login(LoginProgress::Cancelled);
                 self.publish();
@@ -191,7 +204,7 @@ impl Owner {
             return;
         }
         let refresh = self.state.begin();
-        let task = tokio::spawn(self.source.renew(refresh.clone()));
+        let task = tokio::spawn(self.source.renew(refresh.clone(), Wanted::Own));
         self.attempt = Some(Attempt { task, refresh, is_current: true });
     }
 
@@ -233,73 +246,6 @@ impl Owner {
         self.state = TokenState::signed_in(means(&*self.source), tokens, jitter());
         self.failed_at = None;
         self.save().await;
-    }
-
-    fn begin_login(&mut self) -> Result<(), NoLogin> {
-        if means(&*self.source) == Means::Grant {
-            return Err(NoLogin::NotNeeded);
-        }
-        if let Some(error) = self.shelf.unreadable() {
-            return Err(NoLogin::Store(Arc::clone(error)));
-        }
-        if self.login_step.is_none() {
-            self.login_step = Some(Step::begin(&self.source));
-            self.set_login(LoginProgress::Starting);
-        }
-        Ok(())
-    }
-
-    async fn advance_login(&mut self, outcome: Outcome) {
-        self.login_step = None;
-        let account = Arc::clone(&self.account);
-        match outcome {
-            Outcome::Asked(login) => {
-                self.login_step = Some(Step::Asking(tokio::spawn(login.outcome)));
-                self.set_login(LoginProgress::Asking { prompt: login.prompt, until: login.until });
-            }
-            Outcome::Answered(tokens) => {
-                self.set_login(LoginProgress::Exchanging);
-                self.publish();
-                self.overtake_attempt();
-                self.adopt(tokens).await;
-                tracing::info!(account = %account.name, "signed in");
-                self.set_login(LoginProgress::SignedIn);
-            }
-            Outcome::Failed(failure) => {
-                tracing::warn!(account = %account.name, %failure, "a login failed");
-                self.set_login(LoginProgress::Failed(failure));
-            }
-        }
-    }
-
-    fn end_login(&mut self, progress: LoginProgress) {
-        if let Some(step) = self.login_step.take() {
-            step.abort();
-            self.set_login(progress);
-        }
-    }
-
-    fn set_login(&mut self, progress: LoginProgress) {
-        self.login = progress;
-        self.login_revision += 1;
-    }
-
-    /// Forgets here first. What the store could not read cannot be revoked, but it can be forgotten.
-    async fn log_out(&mut self) -> Result<Option<Revocation>, Refusal> {
-        let unread = self.shelf.unreadable().map(|error| Failure::transient(told(error.as_ref())));
-        self.shelf.delete(&self.account).await.map_err(Refusal::Store)?;
-        self.end_login(LoginProgress::Cancelled);
-        self.overtake_attempt();
-        let now = self.clock.now().moment;
-        let held = self.state.held(now);
-        self.state = TokenState::signed_out(means(&*self.source), SignedOut::ByUser, now);
-        self.failed_at = None;
-        tracing::info!(account = %self.account.name, "logged out");
-        Ok(match (held, unread) {
-            (Held::SignedIn(tokens), _) => Some(tokio::spawn(self.source.revoke((*tokens).clone()))),
-            (Held::SignedOut(_), Some(failure)) => Some(tokio::spawn(async { Err(failure) })),
-            (Held::SignedOut(_), None) => None,
-        })
     }
 
     fn overtake_attempt(&mut self) {

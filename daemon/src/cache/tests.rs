@@ -9,22 +9,26 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::account::{Account, Grant, IssuerSettings, Provider};
-use crate::cache::entry::Entry;
+use crate::cache::entry::{Entry, NoPaste};
 use crate::cache::login::LoginProgress;
-use crate::cache::view::{Refusal, Served, Stored};
+use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::Clock;
-use crate::grant::{Attendance, Login, Pending, Prompt, Revoked, TokenSource};
+use crate::grant::{
+    Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Revoked, TokenSource, Wanted,
+};
 use crate::oauth::{Client, ClientAuthentication, LoopbackHttp, Server};
 use crate::store::key::KeyChoice;
 use crate::store::{Sources, Store};
 use crate::token::failure::Failure;
 use crate::token::state::{SignedOut, Unavailable};
-use crate::token::{AccessToken, RefreshToken, Scope, TokenSet};
+use crate::token::{AccessToken, RefreshToken, Target, TokenSet};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,7 +46,6 @@ struct Ledger {
     delay: Duration,
     live: u32,
     requests: u32,
-    answers: u32,
     revoked: u32,
     /// How the next requests fail; those after them succeed.
     failures: VecDeque<Failure>,
@@ -61,7 +64,6 @@ impl FakeIssuer {
             delay: SECOND,
             live: 0,
             requests: 0,
-            answers: 0,
             revoked: 0,
             failures: VecDeque::new(),
             outage: false,
@@ -103,13 +105,12 @@ impl FakeIssuer {
                 let refresh =
                     RefreshToken { secret: ledger.live.to_string().into(), origin: "https://i".into() };
                 let refresh = Some(refresh).filter(|_| ledger.gives_refresh_tokens);
-                Ok(TokenSet { access, refresh, scope: Scope::default() })
+                Ok(TokenSet { refresh, ..TokenSet::of(access) })
             }
         };
-        let (delay, issuer) = (ledger.delay, self.clone());
+        let delay = ledger.delay;
         Box::pin(async move {
             tokio::time::sleep(delay).await;
-            issuer.set(|ledger| ledger.answers += 1);
             answer
         })
     }
@@ -120,7 +121,7 @@ impl TokenSource for FakeIssuer {
         self.0.lock().unwrap().attendance
     }
 
-    fn renew(&self, refresh: Option<RefreshToken>) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, refresh: Option<RefreshToken>, _: Wanted) -> Pending<Result<TokenSet, Failure>> {
         let issuer = self.clone();
         Box::pin(async move {
             let presented = refresh.map(|token| token.secret.expose_secret().parse().unwrap());
@@ -128,17 +129,37 @@ impl TokenSource for FakeIssuer {
         })
     }
 
-    fn begin_login(&self) -> Pending<Result<Login, Failure>> {
+    fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>> {
         let issuer = self.clone();
         Box::pin(async move {
             let until = issuer.0.lock().unwrap().clock.now().moment.after(5 * MINUTE);
-            let prompt = Prompt::EnterCode {
-                verification_uri: "https://i/device".parse().unwrap(),
-                verification_uri_complete: None,
-                user_code: "WDJB-MJHT".to_owned(),
+            let prompt = match flow {
+                Flow::Configured => Prompt::Visit { url: "https://i/authorize".parse().unwrap() },
+                Flow::DeviceCode => Prompt::EnterCode {
+                    verification_uri: "https://i/device".parse().unwrap(),
+                    verification_uri_complete: None,
+                    user_code: "WDJB-MJHT".to_owned(),
+                },
             };
-            Ok(Login { prompt, until, outcome: Box::pin(async move { issuer.answer(None).await }) })
+            let (pasting, mut pasted) = mpsc::channel(1);
+            let answered = async move {
+                // The person takes a second, or pastes the right thing before.
+                while let Ok(Some(Pasted { url, reply })) = timeout(SECOND, pasted.recv()).await {
+                    let is_right = url.expose_secret() == "right";
+                    reply.send(is_right.then_some(()).ok_or(NotTheRedirect("not it"))).unwrap();
+                    if is_right {
+                        break;
+                    }
+                }
+                Ok(Box::pin(async move { issuer.answer(None).await }) as Exchange)
+            };
+            Ok(Login { prompt, until, answered: Box::pin(answered), pasting: Some(pasting) })
         })
+    }
+
+    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
+        let issuer = self.clone();
+        Box::pin(async move { issuer.answer(Some(refresh.expose_secret().parse().unwrap())).await })
     }
 
     fn revoke(&self, _: TokenSet) -> Pending<Result<Revoked, Failure>> {
@@ -175,11 +196,26 @@ impl World {
         world
     }
 
-    async fn log_in(&self) {
-        let mut view = self.entry.begin_login().await.unwrap();
+    /// Begins a login, and waits until a person is asked.
+    async fn begin(&self, flow: Flow) -> Arc<View> {
+        let mut view = self.entry.begin_login(flow).await.unwrap();
+        while matches!(view.login, LoginProgress::Starting) {
+            view = self.entry.login_change(view.login_revision, MINUTE).await;
+        }
+        view
+    }
+
+    async fn login_ends(&self) -> Arc<View> {
+        let mut view = self.entry.view();
         while view.login.is_pending() {
             view = self.entry.login_change(view.login_revision, MINUTE).await;
         }
+        view
+    }
+
+    async fn log_in(&self) {
+        self.begin(Flow::Configured).await;
+        let view = self.login_ends().await;
         assert!(matches!(view.login, LoginProgress::SignedIn), "{:?}", view.login);
     }
 
@@ -214,8 +250,7 @@ fn account(client_id: &str) -> Account {
         server: Server::Discovered { issuer: "https://i".to_owned(), loopback: LoopbackHttp::Refused },
         client: Client { id: client_id.to_owned(), authentication: ClientAuthentication::None },
         grant: Grant::DeviceCode,
-        scope: Scope::default(),
-        audience: None,
+        target: Target::default(),
         loopback: LoopbackHttp::Refused,
     };
     Account { name: "prod".parse().unwrap(), provider: Provider::Issuer(settings) }
@@ -261,7 +296,7 @@ async fn a_hundred_callers_share_one_failure() {
 async fn a_caller_that_hangs_up_does_not_lose_the_rotated_refresh_token() {
     let mut world = World::signed_in(|ledger| ledger.lifetime = 15 * SECOND).await;
     pass(MINUTE).await;
-    let hung_up = tokio::time::timeout(SECOND / 10, world.token()).await;
+    let hung_up = timeout(SECOND / 10, world.token()).await;
     assert!(hung_up.is_err(), "the caller was meant to give up");
     pass(5 * SECOND).await;
     assert_eq!(name(&world.token().await.unwrap()), "at-2");
@@ -384,7 +419,7 @@ async fn the_end_of_the_daemon_waits_for_a_renewal_and_stores_it() {
 async fn tools_that_ask_for_a_login_at_once_share_one() {
     let world = World::new(|_| ());
     for _ in 0..10 {
-        assert!(world.entry.begin_login().await.unwrap().login.is_pending());
+        assert!(world.entry.begin_login(Flow::Configured).await.unwrap().login.is_pending());
     }
     pass(MINUTE).await;
     assert_eq!(world.issuer.requests(), 1);
@@ -392,14 +427,12 @@ async fn tools_that_ask_for_a_login_at_once_share_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_login_signs_nobody_in_and_asks_the_issuer_no_more() {
-    let world = World::new(|ledger| ledger.delay = 10 * SECOND);
-    world.entry.begin_login().await.unwrap();
-    pass(SECOND).await;
-    assert_eq!(world.issuer.requests(), 1, "the login was meant to wait for its answer");
+    let world = World::new(|_| ());
+    world.begin(Flow::Configured).await;
     let view = world.entry.cancel_login().await;
     assert!(matches!(view.login, LoginProgress::Cancelled), "{:?}", view.login);
     pass(MINUTE).await;
-    assert_eq!(world.issuer.0.lock().unwrap().answers, 0, "the login went on after it was cancelled");
+    assert_eq!(world.issuer.requests(), 0, "the login went on after it was cancelled");
     let refusal = world.token().await.unwrap_err();
     let why = Unavailable::LoginRequired(SignedOut::Never);
     assert!(matches!(&refusal, Refusal::Unavailable(is) if *is == why), "{refusal:?}");
@@ -473,4 +506,71 @@ async fn a_store_that_cannot_be_written_costs_no_token_and_heals() {
     fs::remove_dir_all(in_the_way.parent().unwrap()).unwrap();
     pass(6 * SECOND).await;
     assert!(matches!(world.entry.view().stored, Stored::Durable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pasted_redirect_is_taken_and_another_text_leaves_the_login_as_it_was() {
+    let world = World::new(|_| {});
+    assert_eq!(world.entry.paste("right".into()).await.unwrap_err(), NoPaste::NotAsked);
+    world.begin(Flow::Configured).await;
+    let wrong = world.entry.paste("wrong".into()).await.unwrap_err();
+    assert_eq!(wrong, NoPaste::NotTheRedirect(NotTheRedirect("not it")));
+    assert!(matches!(world.entry.view().login, LoginProgress::Asking { .. }));
+    world.entry.paste("right".into()).await.unwrap();
+    let view = world.login_ends().await;
+    assert!(matches!(view.login, LoginProgress::SignedIn), "{:?}", view.login);
+    assert_eq!(world.entry.paste("right".into()).await.unwrap_err(), NoPaste::NotAsked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_a_code_gets_one_in_place_of_a_browser() {
+    let world = World::new(|_| {});
+    let asked = |view: &View| {
+        let LoginProgress::Asking { prompt, .. } = &view.login else { panic!("{:?}", view.login) };
+        prompt.clone()
+    };
+    assert!(matches!(asked(&*world.begin(Flow::Configured).await), Prompt::Visit { .. }));
+    assert!(matches!(asked(&*world.begin(Flow::DeviceCode).await), Prompt::EnterCode { .. }));
+    // Whoever asks for nothing in particular joins it.
+    assert!(matches!(asked(&*world.begin(Flow::Configured).await), Prompt::EnterCode { .. }));
+    world.login_ends().await;
+    assert_eq!(world.issuer.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_a_cosmetic_reload_nor_the_end_of_the_daemon_drops_an_exchange_d3() {
+    let mut world = World::new(|_| {});
+    world.begin(Flow::Configured).await;
+    world.entry.paste("right".into()).await.unwrap();
+    while !matches!(world.entry.view().login, LoginProgress::Exchanging) {
+        world.entry.login_change(world.entry.view().login_revision, MINUTE).await;
+    }
+    world.entry.reconfigure(account("cli"), Arc::new(world.issuer.clone()));
+    world.restart().await;
+    assert_eq!(world.token().await.unwrap().tokens.access.secret().expose_secret(), "at-1");
+    assert_eq!(world.issuer.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_during_an_exchange_takes_its_tokens_back() {
+    let world = World::new(|_| {});
+    world.begin(Flow::Configured).await;
+    world.entry.paste("right".into()).await.unwrap();
+    world.entry.log_out().await.unwrap();
+    pass(MINUTE).await;
+    assert!(matches!(world.token().await, Err(Refusal::Unavailable(_))));
+    assert_eq!(world.issuer.0.lock().unwrap().revoked, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_of_another_client_is_exchanged_before_anything_is_held() {
+    let world = World::new(|ledger| ledger.live = 7);
+    world.entry.import("6".into()).await.unwrap();
+    let view = world.login_ends().await;
+    assert!(matches!(view.login, LoginProgress::Failed(_)), "{:?}", view.login);
+    assert!(matches!(world.token().await, Err(Refusal::Unavailable(_))));
+    world.entry.import("7".into()).await.unwrap();
+    let view = world.login_ends().await;
+    assert!(matches!(view.login, LoginProgress::SignedIn), "{:?}", view.login);
+    assert_eq!(world.token().await.unwrap().tokens.access.secret().expose_secret(), "at-8");
 }

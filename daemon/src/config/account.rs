@@ -11,6 +11,7 @@ use crate::config::report::{Reported, Wrong};
 use crate::config::server::server;
 use crate::config::table::Table;
 use crate::oauth::LoopbackHttp;
+use crate::token::Target;
 
 /// What people may know from the documentation of a later version.
 const LATER_KEYS: [&str; 3] = ["flyte", "authorization_endpoint", "http_proxy"];
@@ -104,8 +105,11 @@ fn issuer(
         server: server?,
         client: client?,
         grant: grant?,
-        scope: scope?.unwrap_or_default().into_iter().collect(),
-        audience: audience?,
+        target: Target {
+            scope: scope?.unwrap_or_default().into_iter().collect(),
+            audience: audience?,
+            ..Target::default()
+        },
         loopback: tls.map(|_| loopback)?,
     })
 }

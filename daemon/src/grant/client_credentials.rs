@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use crate::grant::issuer::Issuer;
-use crate::grant::{Attendance, Login, Pending, Revoked, TokenSource};
+use crate::grant::{Attendance, Flow, Login, Pending, Revoked, TokenSource, Wanted};
 use crate::oauth::token_endpoint::Exchange;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, TokenSet};
@@ -18,23 +20,32 @@ impl TokenSource for ClientCredentials {
     }
 
     /// Ignores a refresh token: none belongs to this grant (RFC 6749 §4.4.3).
-    fn renew(&self, _: Option<RefreshToken>) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, _: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
         let issuer = Arc::clone(&self.0);
         Box::pin(async move {
-            let endpoint = issuer.endpoints().await?.token;
-            let credentials = issuer.credentials().await?;
+            let known = issuer.known().await?;
+            let credentials = issuer.credentials(&known).await?;
+            let target = wanted.target(&known.target);
             let exchange =
-                Exchange::ClientCredentials { scope: &issuer.scope, audience: issuer.audience.as_deref() };
-            let answered = issuer.exchange(&endpoint, &credentials, exchange).await;
+                Exchange::ClientCredentials { scope: &target.scope, audience: target.audience.as_deref() };
+            let answered = issuer.exchange(&known, &credentials, exchange, &wanted).await;
             let tokens = answered.map_err(|error| error.classify(exchange.presented()))?;
             Ok(TokenSet { refresh: None, ..tokens })
         })
     }
 
-    fn begin_login(&self) -> Pending<Result<Login, Failure>> {
+    fn begin_login(&self, _: Flow) -> Pending<Result<Login, Failure>> {
         Box::pin(async {
             Err(Failure::misconfigured(
                 "an account with grant = \"client_credentials\" needs no login: ask for a token",
+            ))
+        })
+    }
+
+    fn adopt(&self, _: SecretString) -> Pending<Result<TokenSet, Failure>> {
+        Box::pin(async {
+            Err(Failure::misconfigured(
+                "an account with grant = \"client_credentials\" has no use for a refresh token",
             ))
         })
     }
@@ -68,7 +79,7 @@ mod tests {
         let source = source(&server);
         let left_over = RefreshToken { secret: "OLD".into(), origin: server.issuer() };
         for refresh in [None, Some(left_over)] {
-            let tokens = source.renew(refresh).await.unwrap();
+            let tokens = source.renew(refresh, Wanted::Own).await.unwrap();
             assert_eq!(tokens.access.secret().expose_secret(), "AT");
             assert!(tokens.refresh.is_none());
             let request = server.requests().pop().unwrap();
@@ -81,9 +92,11 @@ mod tests {
     #[tokio::test]
     async fn a_refused_client_is_never_asked_to_log_in() {
         let server = ScriptedServer::answering([json(400, r#"{"error":"invalid_grant"}"#)]).await;
-        let failure = source(&server).renew(None).await.unwrap_err();
+        let failure = source(&server).renew(None, Wanted::Own).await.unwrap_err();
         assert!(matches!(failure, Failure::Transient { .. }), "{failure}");
-        let Err(failure) = source(&server).begin_login().await else { panic!("a login began") };
+        let Err(failure) = source(&server).begin_login(Flow::Configured).await else {
+            panic!("a login began")
+        };
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
     }
 }

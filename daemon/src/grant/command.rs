@@ -12,12 +12,12 @@ use serde::Deserialize;
 
 use crate::clock::{Clock, Moment, Now};
 use crate::grant::program::{self, Environment, Error};
-use crate::grant::{Attendance, Login, Pending, Revoked, TokenSource};
+use crate::grant::{Attendance, Flow, Login, Pending, Revoked, TokenSource, Wanted};
 use crate::oauth::json::{self, Member};
 use crate::oauth::jwt;
 use crate::oauth::token_endpoint::LONGEST_LIFE;
 use crate::token::failure::Failure;
-use crate::token::{AccessToken, RefreshToken, Scope, TokenSet};
+use crate::token::{AccessToken, RefreshToken, TokenSet};
 
 /// How long a token is assumed to live where neither the program nor the token tells: short enough that few of them
 /// are served when they have expired, long enough that a slow program does not run all the time.
@@ -63,23 +63,34 @@ impl TokenSource for Command {
     }
 
     /// Ignores a refresh token: a program gives none.
-    fn renew(&self, _: Option<RefreshToken>) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, _: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
         let (program, environment) = (self.program.clone(), self.environment.clone());
         let started = self.clock.now();
         Box::pin(async move {
+            if let Wanted::Other(_) = wanted {
+                return Err(Failure::misconfigured(
+                    "the program of the account prints one token: it cannot be asked for another scope or audience",
+                ));
+            }
             let output =
                 program::output(&program.argv, &environment).await.map_err(|error| failure(&error))?;
             let read = token(output.expose_secret().trim(), started, program.assume_lifetime);
             let access = read.map_err(|what| unusable(program.name(), what))?;
-            Ok(TokenSet { access, refresh: None, scope: Scope::default() })
+            Ok(TokenSet::of(access))
         })
     }
 
-    fn begin_login(&self) -> Pending<Result<Login, Failure>> {
+    fn begin_login(&self, _: Flow) -> Pending<Result<Login, Failure>> {
         Box::pin(async {
             Err(Failure::misconfigured(
                 "an account with grant = \"command\" needs no login here: ask for a token",
             ))
+        })
+    }
+
+    fn adopt(&self, _: SecretString) -> Pending<Result<TokenSet, Failure>> {
+        Box::pin(async {
+            Err(Failure::misconfigured("an account with a program has no use for a refresh token"))
         })
     }
 
@@ -316,10 +327,10 @@ mod tests {
     async fn a_program_gives_tokens_without_a_person() {
         let source = source("echo; echo \"  AT \"; echo");
         assert_eq!(source.attendance(), Attendance::Unattended);
-        let tokens = source.renew(None).await.unwrap();
+        let tokens = source.renew(None, Wanted::Own).await.unwrap();
         assert_eq!(tokens.access.secret().expose_secret(), "AT");
         assert_eq!(tokens.access.lifetime(), Some(ASSUMED));
-        let Err(failure) = source.begin_login().await else { panic!("a login began") };
+        let Err(failure) = source.begin_login(Flow::Configured).await else { panic!("a login began") };
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
         assert_eq!(source.revoke(tokens).await, Ok(Revoked::Unsupported));
     }
@@ -328,7 +339,7 @@ mod tests {
     async fn a_life_is_counted_from_the_start_of_the_program() {
         let source = source("echo AT");
         let before = source.clock.now().moment;
-        let renewal = source.renew(None);
+        let renewal = source.renew(None, Wanted::Own);
         let after = source.clock.now().moment;
         let issued_at = renewal.await.unwrap().access.issued_at;
         assert!(before <= issued_at && issued_at <= after);
@@ -347,7 +358,7 @@ mod tests {
             ),
             ("true", "sh printed nothing: it should print a token, or a JSON object with one"),
         ] {
-            let failure = source(script).renew(None).await.unwrap_err();
+            let failure = source(script).renew(None, Wanted::Own).await.unwrap_err();
             assert!(matches!(failure, Failure::Transient { .. }), "{script}: {failure}");
             assert_eq!(failure.to_string(), sentence);
         }
@@ -356,7 +367,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_cannot_run_is_a_mistake_in_the_settings() {
         for program in ["/nonexistent/program", "keyfob-test-no-such-program", "/etc/hostname"] {
-            let failure = sourced(vec![program.to_owned()]).renew(None).await.unwrap_err();
+            let failure = sourced(vec![program.to_owned()]).renew(None, Wanted::Own).await.unwrap_err();
             assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
             assert!(failure.to_string().contains(program), "{failure}");
         }

@@ -8,10 +8,12 @@ pub(crate) mod poller;
 use std::future::Future;
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use crate::clock::Clock;
 use crate::grant::device_code::poller::{Decision, Polled, Poller};
 use crate::grant::issuer::Issuer;
-use crate::grant::{Attendance, Login, Pending, Prompt, Revoked, TokenSource};
+use crate::grant::{Attendance, Flow, Login, Pending, Prompt, Revoked, TokenSource, Wanted, exchanged};
 use crate::oauth::device::{self, Asked};
 use crate::oauth::error::{Error, Presented};
 use crate::oauth::token_endpoint::Exchange;
@@ -27,18 +29,24 @@ impl TokenSource for DeviceCode {
         Attendance::Person
     }
 
-    fn renew(&self, refresh: Option<RefreshToken>) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
         let issuer = Arc::clone(&self.0);
         Box::pin(async move {
             match refresh {
-                Some(refresh) => issuer.refresh(refresh).await,
+                Some(refresh) => issuer.refresh(refresh, wanted).await,
                 None => Err(Failure::LoginRequired),
             }
         })
     }
 
-    fn begin_login(&self) -> Pending<Result<Login, Failure>> {
+    /// There is one flow: the device flow is the configured one.
+    fn begin_login(&self, _: Flow) -> Pending<Result<Login, Failure>> {
         Box::pin(begin(Arc::clone(&self.0)))
+    }
+
+    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
+        let issuer = Arc::clone(&self.0);
+        Box::pin(async move { issuer.adopt(refresh).await })
     }
 
     fn revoke(&self, tokens: TokenSet) -> Pending<Result<Revoked, Failure>> {
@@ -47,18 +55,20 @@ impl TokenSource for DeviceCode {
     }
 }
 
-async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
-    let endpoints = issuer.endpoints().await?;
-    let Some(endpoint) = endpoints.device_authorization else {
+/// Begins a login by a code.
+pub(crate) async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
+    let known = issuer.known().await?;
+    let Some(endpoint) = &known.endpoints.device_authorization else {
         return Err(Failure::misconfigured(
             "the issuer has no device_authorization_endpoint: configure it, or use another grant",
         ));
     };
     // Once for the whole login: a program that prints the secret may ask a person.
-    let credentials = issuer.credentials().await?;
-    let request = issuer.request(&endpoint, &credentials);
+    let credentials = issuer.credentials(&known).await?;
+    let request = issuer.request(endpoint, &credentials);
+    let target = &known.target;
     let asked =
-        Asked { scope: &issuer.scope, audience: issuer.audience.as_deref(), loopback: issuer.loopback };
+        Asked { scope: &target.scope, audience: target.audience.as_deref(), loopback: issuer.loopback };
     let answered = device::authorize(&request, asked).await;
     let codes = answered.map_err(|error| error.classify(Presented::ClientAlone))?;
 
@@ -69,12 +79,13 @@ async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
         user_code: codes.user_code,
     };
     let poller = Poller::new(codes.interval, until);
-    let outcome = async move {
-        let poll =
-            || issuer.exchange(&endpoints.token, &credentials, Exchange::DeviceCode(&codes.device_code));
-        answer(poller, &issuer.clock, poll).await
+    let answered = async move {
+        let exchange = Exchange::DeviceCode(&codes.device_code);
+        let poll = || issuer.exchange(&known, &credentials, exchange, &Wanted::Own);
+        // The poll that finds an answer has exchanged it.
+        answer(poller, &issuer.clock, poll).await.map(exchanged)
     };
-    Ok(Login { prompt, until, outcome: Box::pin(outcome) })
+    Ok(Login { prompt, until, answered: Box::pin(answered), pasting: None })
 }
 
 /// Polls until the person has answered, or the login is over.
@@ -111,11 +122,11 @@ mod tests {
     use crate::oauth::ClientAuthentication;
     use crate::oauth::error::{Code, Kind, Refusal, Sent};
     use crate::oauth::scripted_server::{ScriptedServer, json};
-    use crate::token::{AccessToken, Scope};
+    use crate::token::AccessToken;
 
     fn tokens() -> TokenSet {
         let access = AccessToken::new("AT".into(), Clock::system().now().moment, None).unwrap();
-        TokenSet { access, refresh: None, scope: Scope::default() }
+        TokenSet::of(access)
     }
 
     fn oauth(code: Code) -> Error {
@@ -209,13 +220,16 @@ mod tests {
     async fn a_login_shows_the_codes_and_brings_the_tokens() {
         let answer = r#"{"access_token":"AT","token_type":"bearer","refresh_token":"RT"}"#;
         let server = ScriptedServer::answering([codes(r#","interval":1"#), json(200, answer)]).await;
-        let login = source(&server).begin_login().await.unwrap();
-        let Prompt::EnterCode { verification_uri, verification_uri_complete, user_code } = &login.prompt;
+        let login = source(&server).begin_login(Flow::Configured).await.unwrap();
+        let Prompt::EnterCode { verification_uri, verification_uri_complete, user_code } = &login.prompt
+        else {
+            panic!("not a code")
+        };
         assert_eq!(verification_uri.as_str(), "https://i/device");
         assert_eq!((verification_uri_complete, user_code.as_str()), (&None, "WDJB-MJHT"));
         assert!(!format!("{:?}", login.prompt).contains("CANARY"));
         assert_eq!(server.requests().len(), 1);
-        let tokens = login.outcome.await.unwrap();
+        let tokens = login.answered.await.unwrap().await.unwrap();
         let refresh = tokens.refresh.unwrap();
         assert_eq!((refresh.secret.expose_secret(), refresh.origin), ("RT", server.issuer()));
         let [asked, polled] = server.requests().try_into().unwrap();
@@ -231,14 +245,14 @@ mod tests {
         let server = ScriptedServer::answering([json(200, "")]).await;
         let none = crate::oauth::Endpoints { device_authorization: None, ..server.endpoints() };
         let source = DeviceCode(Arc::new(Issuer::fake(none, ClientAuthentication::None)));
-        let Err(failure) = source.begin_login().await else { panic!("a login began") };
+        let Err(failure) = source.begin_login(Flow::Configured).await else { panic!("a login began") };
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
     }
 
     #[tokio::test]
     async fn without_a_refresh_token_a_person_must_log_in() {
         let server = ScriptedServer::answering([json(200, "")]).await;
-        assert_eq!(source(&server).renew(None).await.unwrap_err(), Failure::LoginRequired);
+        assert_eq!(source(&server).renew(None, Wanted::Own).await.unwrap_err(), Failure::LoginRequired);
         assert!(server.requests().is_empty());
     }
 }

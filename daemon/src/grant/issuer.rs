@@ -3,10 +3,12 @@
 //! The thing to get wrong: a refresh token goes to the origin that issued it and to no other, whatever the metadata say
 //! today.
 
+use secrecy::SecretString;
+
 use crate::clock::Clock;
-use crate::grant::Revoked;
 use crate::grant::client_secret;
 use crate::grant::program::Environment;
+use crate::grant::{Revoked, Wanted};
 use crate::oauth::client_auth::Credentials;
 use crate::oauth::discovery::Discovery;
 use crate::oauth::error::{Error, Presented};
@@ -16,38 +18,63 @@ use crate::oauth::revocation::{self, Answered, Subject};
 use crate::oauth::token_endpoint::{self, Exchange};
 use crate::oauth::{Client, EndpointUrl, Endpoints, LoopbackHttp};
 use crate::token::failure::Failure;
-use crate::token::{RefreshToken, Scope, TokenSet};
+use crate::token::{RefreshToken, Target, TokenSet};
 
 /// What every grant needs in order to speak to its issuer.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     /// Where it is.
-    pub(crate) discovery: Discovery,
+    pub(crate) site: Site,
     /// The way there.
     pub(crate) http: Http,
     /// When.
     pub(crate) clock: Clock,
     /// Who asks.
     pub(crate) client: Client,
-    /// For what.
-    pub(crate) scope: Scope,
-    /// For whom, where the issuer wants to know.
-    pub(crate) audience: Option<String>,
+    /// For what, and for whom.
+    pub(crate) target: Target,
     /// Whether a page for people may be on loopback without TLS.
     pub(crate) loopback: LoopbackHttp,
     /// What a program that prints the client's secret gets.
     pub(crate) environment: Environment,
 }
 
+/// Who tells where the endpoints are.
+#[derive(Debug)]
+pub(crate) enum Site {
+    /// The issuer's metadata, or the settings.
+    Issuer(Discovery),
+}
+
+/// All that is known before a request: what the settings say, and what was discovered where they say nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// Where the requests go.
+    pub(crate) endpoints: Endpoints,
+    /// Who asks.
+    pub(crate) client: Client,
+    /// For what, and for whom.
+    pub(crate) target: Target,
+    /// The header in which the resource server wants the access token; absent means `authorization`.
+    pub(crate) header: Option<String>,
+}
+
 impl Issuer {
-    /// Returns its endpoints.
-    pub(crate) async fn endpoints(&self) -> Result<Endpoints, Failure> {
-        self.discovery.endpoints(self.clock.now()).await.map_err(|error| error.classify())
+    /// Returns what is known, and discovers what is not.
+    pub(crate) async fn known(&self) -> Result<Known, Failure> {
+        let (client, target) = (self.client.clone(), self.target.clone());
+        match &self.site {
+            Site::Issuer(discovery) => {
+                let discovered = discovery.endpoints(self.clock.now()).await;
+                let endpoints = discovered.map_err(|error| error.classify())?;
+                Ok(Known { endpoints, client, target, header: None })
+            }
+        }
     }
 
     /// Returns the client with its secret in hand.
-    pub(crate) async fn credentials(&self) -> Result<Credentials, Failure> {
-        client_secret::credentials(&self.client, &self.environment).await
+    pub(crate) async fn credentials(&self, known: &Known) -> Result<Credentials, Failure> {
+        client_secret::credentials(&known.client, &self.environment).await
     }
 
     /// Addresses an endpoint.
@@ -59,37 +86,50 @@ impl Issuer {
         Request { http: &self.http, endpoint, credentials, started: self.clock.now() }
     }
 
-    /// Exchanges something for tokens at a token endpoint, once.
+    /// Exchanges something for tokens at the token endpoint, once. `wanted` is what is asked for.
     pub(crate) async fn exchange(
         &self,
-        endpoint: &EndpointUrl,
+        known: &Known,
         credentials: &Credentials,
         exchange: Exchange<'_>,
+        wanted: &Wanted,
     ) -> Result<TokenSet, Error> {
-        token_endpoint::exchange(&self.request(endpoint, credentials), exchange, &self.scope).await
+        let request = self.request(&known.endpoints.token, credentials);
+        let asked = &wanted.target(&known.target).scope;
+        let tokens = token_endpoint::exchange(&request, exchange, asked).await?;
+        Ok(TokenSet { header: known.header.clone(), ..tokens })
     }
 
     /// Renews with a refresh token.
-    pub(crate) async fn refresh(&self, refresh: RefreshToken) -> Result<TokenSet, Failure> {
-        let endpoint = self.endpoints().await?.token;
-        stays_home("token", &endpoint, &refresh.origin)?;
-        let credentials = self.credentials().await?;
-        let exchange = Exchange::RefreshToken(&refresh);
-        let answered = self.exchange(&endpoint, &credentials, exchange).await;
+    pub(crate) async fn refresh(&self, refresh: RefreshToken, wanted: Wanted) -> Result<TokenSet, Failure> {
+        let known = self.known().await?;
+        stays_home("token", &known.endpoints.token, &refresh.origin)?;
+        let credentials = self.credentials(&known).await?;
+        let exchange = Exchange::RefreshToken { refresh: &refresh, wanted: wanted.other() };
+        let answered = self.exchange(&known, &credentials, exchange, &wanted).await;
         answered.map_err(|error| error.classify(exchange.presented()))
+    }
+
+    /// Takes over a refresh token of another client: binds it to the token endpoint of today, and exchanges it at once,
+    /// so that the other's copy of a rotating token is dead from here on and not at some later time.
+    pub(crate) async fn adopt(&self, secret: SecretString) -> Result<TokenSet, Failure> {
+        let origin = self.known().await?.endpoints.token.origin();
+        let refresh = RefreshToken { secret, origin };
+        Ok(self.refresh(refresh.clone(), Wanted::Own).await?.keeping(Some(refresh)))
     }
 
     /// Asks it to take tokens back.
     pub(crate) async fn revoke(&self, tokens: TokenSet) -> Result<Revoked, Failure> {
-        let endpoints = self.endpoints().await?;
-        let Some(endpoint) = endpoints.revocation else { return Ok(Revoked::Unsupported) };
+        let known = self.known().await?;
+        let endpoints = &known.endpoints;
+        let Some(endpoint) = &endpoints.revocation else { return Ok(Revoked::Unsupported) };
         let home = tokens
             .refresh
             .as_ref()
             .map_or_else(|| endpoints.token.origin(), |refresh| refresh.origin.clone());
-        stays_home("revocation", &endpoint, &home)?;
-        let credentials = self.credentials().await?;
-        let answered = revocation::revoke(&self.request(&endpoint, &credentials), Subject::of(&tokens)).await;
+        stays_home("revocation", endpoint, &home)?;
+        let credentials = self.credentials(&known).await?;
+        let answered = revocation::revoke(&self.request(endpoint, &credentials), Subject::of(&tokens)).await;
         match answered.map_err(|error| error.classify(Presented::ClientAlone))? {
             Answered::Revoked => Ok(Revoked::Yes),
             Answered::Unsupported => Ok(Revoked::Unsupported),
@@ -103,12 +143,11 @@ impl Issuer {
     pub(crate) fn fake(endpoints: Endpoints, authentication: crate::oauth::ClientAuthentication) -> Self {
         let http = Http::new().unwrap();
         Self {
-            discovery: Discovery::new(crate::oauth::Server::Given(endpoints), http.clone()),
+            site: Site::Issuer(Discovery::new(crate::oauth::Server::Given(endpoints), http.clone())),
             http,
             clock: Clock::system(),
             client: Client { id: "cli".to_owned(), authentication },
-            scope: Scope::parse("all"),
-            audience: None,
+            target: Target { scope: crate::token::Scope::parse("all"), ..Target::default() },
             loopback: LoopbackHttp::Allowed,
             environment: Environment::from_own([]),
         }
@@ -147,7 +186,7 @@ mod tests {
 
     fn tokens(refresh: Option<RefreshToken>) -> TokenSet {
         let access = AccessToken::new("AT".into(), Clock::system().now().moment, None).unwrap();
-        TokenSet { access, refresh, scope: Scope::default() }
+        TokenSet { refresh, ..TokenSet::of(access) }
     }
 
     #[tokio::test]
@@ -156,14 +195,14 @@ mod tests {
         let issuer = issuer(server.endpoints());
         for origin in ["https://login.example.com", "http://127.0.0.1", &format!("{}/", server.issuer()), ""]
         {
-            let failure = issuer.refresh(refresh_token(origin)).await.unwrap_err();
+            let failure = issuer.refresh(refresh_token(origin), Wanted::Own).await.unwrap_err();
             assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
             assert!(failure.to_string().contains(&server.issuer()), "{failure}");
             let failure = issuer.revoke(tokens(Some(refresh_token(origin)))).await.unwrap_err();
             assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
         }
         assert!(server.requests().is_empty());
-        let renewed = issuer.refresh(refresh_token(&server.issuer())).await.unwrap();
+        let renewed = issuer.refresh(refresh_token(&server.issuer()), Wanted::Own).await.unwrap();
         assert_eq!(renewed.refresh.unwrap().origin, server.issuer());
         assert_eq!(server.requests().len(), 1);
     }
@@ -177,7 +216,7 @@ mod tests {
         ])
         .await;
         let issuer = issuer(server.endpoints());
-        let refresh = || issuer.refresh(refresh_token(&server.issuer()));
+        let refresh = || issuer.refresh(refresh_token(&server.issuer()), Wanted::Own);
         assert!(matches!(refresh().await, Err(Failure::Refused { .. })));
         assert!(matches!(refresh().await, Err(Failure::Misconfigured { .. })));
         assert!(matches!(refresh().await, Err(Failure::Transient { .. })));

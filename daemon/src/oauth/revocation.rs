@@ -76,13 +76,13 @@ mod tests {
     use crate::oauth::http::Http;
     use crate::oauth::scripted_server::{ScriptedServer, answer, json};
     use crate::token::failure::Failure;
-    use crate::token::{AccessToken, RefreshToken, Scope};
+    use crate::token::{AccessToken, RefreshToken};
 
     fn tokens(refresh: Option<&str>) -> TokenSet {
         let access = AccessToken::new("AT".into(), Clock::system().now().moment, None).unwrap();
         let refresh =
             refresh.map(|text| RefreshToken { secret: text.into(), origin: "https://i".to_owned() });
-        TokenSet { access, refresh, scope: Scope::default() }
+        TokenSet { refresh, ..TokenSet::of(access) }
     }
 
     async fn revoked(server: &ScriptedServer, tokens: &TokenSet) -> Result<Answered, Error> {

@@ -15,7 +15,7 @@ use crate::oauth::form::Form;
 use crate::oauth::json::{self, Member};
 use crate::oauth::jwt;
 use crate::oauth::request::Request;
-use crate::token::{AccessToken, RefreshToken, Scope, TokenSet};
+use crate::token::{AccessToken, RefreshToken, Scope, Target, TokenSet};
 
 /// The longest life that we believe in: a longer one is a mistake, and is renewed before it matters.
 pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -23,8 +23,14 @@ pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 36
 /// What is given for tokens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Exchange<'a> {
-    /// RFC 6749 §6. Without a scope: it would be the same, and issuers differ in what they make of it.
-    RefreshToken(&'a RefreshToken),
+    /// RFC 6749 §6.
+    RefreshToken {
+        /// The refresh token.
+        refresh: &'a RefreshToken,
+        /// What is asked for, where it is not all that was granted: naming that again would change nothing, and issuers
+        /// differ in what they make of it.
+        wanted: Option<&'a Target>,
+    },
     /// RFC 8628 §3.4.
     DeviceCode(&'a SecretString),
     /// RFC 6749 §4.4.
@@ -39,9 +45,17 @@ pub(crate) enum Exchange<'a> {
 impl Exchange<'_> {
     fn form(self) -> Form {
         match self {
-            Self::RefreshToken(refresh) => Form::default()
-                .with("grant_type", "refresh_token")
-                .with_secret("refresh_token", &refresh.secret),
+            Self::RefreshToken { refresh, wanted } => {
+                let form = Form::default()
+                    .with("grant_type", "refresh_token")
+                    .with_secret("refresh_token", &refresh.secret);
+                match wanted {
+                    None => form,
+                    Some(Target { scope, audience, .. }) => form
+                        .with("scope", scope.to_string())
+                        .with("audience", audience.clone().unwrap_or_default()),
+                }
+            }
             Self::DeviceCode(device_code) => Form::default()
                 .with("grant_type", "urn:ietf:params:oauth:grant-type:device_code")
                 .with_secret("device_code", device_code),
@@ -55,7 +69,7 @@ impl Exchange<'_> {
     /// Returns what an `invalid_grant` would be about.
     pub(crate) fn presented(self) -> Presented {
         match self {
-            Self::RefreshToken(_) => Presented::RefreshToken,
+            Self::RefreshToken { .. } => Presented::RefreshToken,
             Self::DeviceCode(_) => Presented::DeviceCode,
             Self::ClientCredentials { .. } => Presented::ClientAlone,
         }
@@ -107,7 +121,8 @@ fn tokens(answer: &Answer, origin: String, asked: &Scope, started: Now) -> Resul
     let scope = json::text(members.scope).map_or_else(|| asked.clone(), |scope| Scope::parse(&scope));
     let access = AccessToken::new(access, started.moment, expires_at)
         .map_err(|invalid| answer.unusable(&invalid.to_string()))?;
-    Ok(TokenSet { access, refresh: refresh.map(|secret| RefreshToken { secret, origin }), scope })
+    let refresh = refresh.map(|secret| RefreshToken { secret, origin });
+    Ok(TokenSet { refresh, scope, ..TokenSet::of(access) })
 }
 
 /// Returns when the access token expires, as far as anybody says.
@@ -271,7 +286,7 @@ mod tests {
         for (proof, what, expected) in [
             (
                 Proof::None,
-                Exchange::RefreshToken(&refresh),
+                Exchange::RefreshToken { refresh: &refresh, wanted: None },
                 "grant_type=refresh_token&refresh_token=RT&client_id=cli",
             ),
             (
@@ -297,7 +312,7 @@ mod tests {
         let body = r#"{"error":"invalid_grant","error_description":"CANARY-RT is used up, says CANARY-CS"}"#;
         let server = ScriptedServer::answering([json(400, body)]).await;
         let refresh = RefreshToken { secret: "CANARY-RT".into(), origin: server.issuer() };
-        let what = Exchange::RefreshToken(&refresh);
+        let what = Exchange::RefreshToken { refresh: &refresh, wanted: None };
         let error = exchanged(&server, Proof::Basic("CANARY-CS".into()), what).await.unwrap_err();
         let failure = error.classify(what.presented());
         assert!(matches!(failure, Failure::Refused { .. }), "{failure}");

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::account::Fingerprint;
 use crate::clock::{Clock, Stamp};
-use crate::token::{AccessToken, RefreshToken, Scope, TokenSet};
+use crate::token::{AccessToken, IdToken, RefreshToken, Scope, TokenSet};
 
 /// What rests for one account.
 #[derive(Clone, Debug)]
@@ -37,7 +37,11 @@ struct AtRest<'a> {
     access_token: AccessAtRest<'a>,
     #[serde(borrow)]
     refresh_token: Option<RefreshAtRest<'a>>,
+    #[serde(borrow, default)]
+    id_token: Option<IdAtRest<'a>>,
     scope: String,
+    #[serde(default)]
+    header: Option<String>,
 }
 
 // What is borrowed is read in place, in a buffer that gets wiped.
@@ -56,10 +60,17 @@ struct RefreshAtRest<'a> {
     origin: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct IdAtRest<'a> {
+    #[serde(borrow)]
+    secret: Cow<'a, str>,
+    expires_at: Option<Stamp>,
+}
+
 impl Record {
     /// Returns the record's form in a sealed file, which leaves out the generation: that is in the header.
     pub(crate) fn to_json(&self, clock: &Clock) -> Zeroizing<Vec<u8>> {
-        let TokenSet { access, refresh, scope } = &self.tokens;
+        let TokenSet { access, refresh, id, scope, header } = &self.tokens;
         let at_rest = AtRest {
             fingerprint: self.fingerprint.clone(),
             access_token: AccessAtRest {
@@ -71,7 +82,12 @@ impl Record {
                 secret: refresh.secret.expose_secret().into(),
                 origin: refresh.origin.clone(),
             }),
+            id_token: id.as_ref().map(|id| IdAtRest {
+                secret: id.secret().expose_secret().into(),
+                expires_at: id.expires_at.map(|moment| clock.stamp(moment)),
+            }),
             scope: scope.to_string(),
+            header: header.clone(),
         };
         let mut json = Wiped(Zeroizing::new(Vec::with_capacity(FIRST_CAPACITY)));
         serde_json::to_writer(&mut json, &at_rest)
@@ -91,7 +107,12 @@ impl Record {
             secret: refresh.secret.into_owned().into(),
             origin: refresh.origin,
         });
-        let tokens = TokenSet { access, refresh, scope: Scope::parse(&at_rest.scope) };
+        let id = at_rest.id_token.map(|id| {
+            let expires_at = id.expires_at.map(|stamp| clock.moment(&stamp));
+            IdToken::new(id.secret.into_owned().into(), expires_at).map_err(|_| NotARecord)
+        });
+        let scope = Scope::parse(&at_rest.scope);
+        let tokens = TokenSet { access, refresh, id: id.transpose()?, scope, header: at_rest.header };
         Ok(Self { generation, fingerprint: at_rest.fingerprint, tokens })
     }
 }

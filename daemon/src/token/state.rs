@@ -305,7 +305,7 @@ fn enough(tokens: &TokenSet, min_ttl: Option<Duration>) -> Duration {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::token::{AccessToken, Scope};
+    use crate::token::AccessToken;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -317,7 +317,7 @@ mod tests {
     fn tokens(name: &str, issued: u64, lifetime: u64, refresh: bool) -> TokenSet {
         let access = AccessToken::new(name.into(), at(issued), Some(at(issued + lifetime))).unwrap();
         let refresh = refresh.then(|| RefreshToken { secret: "rt".into(), origin: "https://i".to_owned() });
-        TokenSet { access, refresh, scope: Scope::default() }
+        TokenSet { refresh, ..TokenSet::of(access) }
     }
 
     fn signed_in(lifetime: u64) -> TokenState {

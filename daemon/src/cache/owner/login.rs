@@ -1,0 +1,127 @@
+//! The owner's part in logins: starting one, following it, and what a logout forgets.
+//!
+//! The thing to get wrong: an answer is exchanged once. From the moment that a person has answered, the exchange runs to
+//! its end, whoever hangs up and whatever is reloaded; only a logout drops what it brings, and says so.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+
+use crate::cache::entry::NoLogin;
+use crate::cache::login::{LoginProgress, Outcome, Step};
+use crate::cache::owner::{Owner, Revocation, means};
+use crate::cache::view::Refusal;
+use crate::grant::{Flow, Pasted};
+use crate::token::failure::{Failure, told};
+use crate::token::state::{Held, Means, SignedOut, TokenState};
+
+impl Owner {
+    /// Starts a login, or joins the one that is pending. Whoever asks for a code does not join one with a browser.
+    pub(super) fn begin_login(&mut self, flow: Flow) -> Result<(), NoLogin> {
+        self.can_log_in()?;
+        if let Some(Step::Starting { flow: pending, .. } | Step::Asking { flow: pending, .. }) =
+            &self.login_step
+            && flow == Flow::DeviceCode
+            && *pending != flow
+        {
+            self.end_login(LoginProgress::Cancelled);
+        }
+        if self.login_step.is_none() {
+            self.login_step = Some(Step::begin(&self.source, flow));
+            self.set_login(LoginProgress::Starting);
+        }
+        Ok(())
+    }
+
+    /// Takes over a refresh token of another client, in place of a login that is pending.
+    pub(super) fn import(&mut self, refresh: SecretString) -> Result<(), NoLogin> {
+        self.can_log_in()?;
+        self.end_login(LoginProgress::Cancelled);
+        self.login_step = Some(Step::Exchanging(tokio::spawn(self.source.adopt(refresh))));
+        self.set_login(LoginProgress::Exchanging);
+        Ok(())
+    }
+
+    fn can_log_in(&self) -> Result<(), NoLogin> {
+        if means(&*self.source) == Means::Grant {
+            return Err(NoLogin::NotNeeded);
+        }
+        match self.shelf.unreadable() {
+            Some(error) => Err(NoLogin::Store(Arc::clone(error))),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns where a person's paste goes, if the login can do something with one.
+    pub(super) fn pasting(&self) -> Option<mpsc::Sender<Pasted>> {
+        match &self.login_step {
+            Some(Step::Asking { pasting, .. }) => pasting.clone(),
+            Some(Step::Starting { .. } | Step::Exchanging(_)) | None => None,
+        }
+    }
+
+    pub(super) async fn advance_login(&mut self, outcome: Outcome) {
+        let account = Arc::clone(&self.account);
+        match (outcome, self.login_step.take()) {
+            (Outcome::Asked(login), step) => {
+                let flow = step.map_or(Flow::Configured, |step| step.flow());
+                let answered = tokio::spawn(login.answered);
+                self.login_step = Some(Step::Asking { answered, flow, pasting: login.pasting });
+                self.set_login(LoginProgress::Asking { prompt: login.prompt, until: login.until });
+            }
+            (Outcome::Answered(exchange), _) => {
+                self.login_step = Some(Step::Exchanging(tokio::spawn(exchange)));
+                self.set_login(LoginProgress::Exchanging);
+            }
+            (Outcome::Exchanged(tokens), _) => {
+                self.overtake_attempt();
+                self.adopt(tokens).await;
+                tracing::info!(account = %account.name, "signed in");
+                self.set_login(LoginProgress::SignedIn);
+            }
+            (Outcome::Failed(failure), _) => {
+                tracing::warn!(account = %account.name, %failure, "a login failed");
+                self.set_login(LoginProgress::Failed(failure));
+            }
+        }
+    }
+
+    /// Tells whether a person's answer is being exchanged: that must not be lost.
+    pub(super) fn is_exchanging(&self) -> bool {
+        matches!(self.login_step, Some(Step::Exchanging(_)))
+    }
+
+    pub(super) fn end_login(&mut self, progress: LoginProgress) {
+        if let Some(step) = self.login_step.take() {
+            if step.is_exchanging() {
+                tracing::warn!(account = %self.account.name, "dropping a login whose tokens were on their way");
+            }
+            step.end(&self.source);
+            self.set_login(progress);
+        }
+    }
+
+    fn set_login(&mut self, progress: LoginProgress) {
+        self.login = progress;
+        self.login_revision += 1;
+    }
+
+    /// Forgets here first. What the store could not read cannot be revoked, but it can be forgotten.
+    pub(super) async fn log_out(&mut self) -> Result<Option<Revocation>, Refusal> {
+        let unread = self.shelf.unreadable().map(|error| Failure::transient(told(error.as_ref())));
+        self.shelf.delete(&self.account).await.map_err(Refusal::Store)?;
+        self.end_login(LoginProgress::Cancelled);
+        self.overtake_attempt();
+        let now = self.clock.now().moment;
+        let held = self.state.held(now);
+        self.state = TokenState::signed_out(means(&*self.source), SignedOut::ByUser, now);
+        self.failed_at = None;
+        tracing::info!(account = %self.account.name, "logged out");
+        Ok(match (held, unread) {
+            (Held::SignedIn(tokens), _) => Some(tokio::spawn(self.source.revoke((*tokens).clone()))),
+            (Held::SignedOut(_), Some(failure)) => Some(tokio::spawn(async { Err(failure) })),
+            (Held::SignedOut(_), None) => None,
+        })
+    }
+}
