@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use integration_tests::daemon::Daemon;
-use integration_tests::flyte_admin::{FlyteAdmin, Outcome};
+use integration_tests::flyte_admin::FlyteAdmin;
+use integration_tests::flyte2_backend::Flyte2Backend;
 use integration_tests::flytekit::Flytekit;
 use integration_tests::home::Home;
 use integration_tests::oidc_provider::OidcProvider;
 use integration_tests::patience::eventually;
+use integration_tests::resource_server::Outcome;
 
 const LIFETIME: Duration = Duration::from_secs(20);
 
@@ -46,6 +48,20 @@ fn the_token_goes_into_the_header_that_the_server_asks_for() {
     eventually(LIFETIME * 5, "a call with a token", || admin.calls(Outcome::Good) >= 1);
     assert_eq!(flytekit.stop().failures, [""; 0]);
     assert_eq!(issuer.tokens_given("client_credentials"), 1);
+}
+
+#[test]
+fn ten_coroutines_of_flyte_2_live_through_an_expiry_on_one_token_per_lifetime() {
+    let issuer = OidcProvider::start(LIFETIME);
+    let backend = Flyte2Backend::start(&issuer);
+    let daemon = Daemon::start_in(home(&issuer));
+    let flyte = Flytekit::start_2(daemon.home(), &backend, "prod", THREADS);
+    let expired = || backend.calls(Outcome::Refused) >= 1;
+    eventually(LIFETIME * 5, "a call with a successor", || expired() && backend.good_tokens().len() >= 2);
+    assert_eq!(flyte.stop().failures, [""; 0]);
+    let (given, used) = (issuer.tokens_given("client_credentials"), backend.good_tokens().len());
+    assert!(given <= 2 * used + 1, "{given} tokens were fetched for {used} that were used");
+    assert!(given < THREADS, "{given} tokens were fetched for {THREADS} coroutines");
 }
 
 fn home(issuer: &OidcProvider) -> Home {

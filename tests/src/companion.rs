@@ -2,7 +2,7 @@
 //!
 //! It ends with its standard input, so that it cannot outlive the tests even if they are killed.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -59,6 +59,15 @@ impl Companion {
             assert!(event.is_some() || !has_ended, "no event {name:?}; {}", self.complaints());
             event
         })
+    }
+
+    /// Tells the program something: a line on its standard input.
+    ///
+    /// # Panics
+    /// Panics with the program's complaints if it does not listen.
+    pub fn tell(&self, line: &str) {
+        let told = self.stdin.as_ref().map(|mut stdin| writeln!(stdin, "{line}"));
+        assert!(matches!(told, Some(Ok(()))), "{line:?}: {told:?}; {}", self.complaints());
     }
 
     /// Returns the events so far that have all of these members.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::companion::{Companion, installed, source};
 use crate::flyte_admin::FlyteAdmin;
+use crate::flyte2_backend::Flyte2Backend;
 use crate::home::Home;
 use crate::programs;
 
@@ -30,13 +31,32 @@ impl Flytekit {
     /// # Panics
     /// Panics where it cannot be started.
     pub fn start(home: &Home, admin: &FlyteAdmin, account: &str, threads: usize) -> Self {
+        Self::run(home, "flytekit_client.py", admin.endpoint(), "insecure: true", account, threads)
+    }
+
+    /// Starts one that uses Flyte 2, with coroutines for threads.
+    ///
+    /// # Panics
+    /// Panics where it cannot be started.
+    pub fn start_2(home: &Home, backend: &Flyte2Backend, account: &str, coroutines: usize) -> Self {
+        let tls = format!("disableKeyring: true\n  caCertFilePath: {}", backend.authority().display());
+        Self::run(home, "flyte2_client.py", backend.endpoint(), &tls, account, coroutines)
+    }
+
+    fn run(
+        home: &Home,
+        program: &str,
+        endpoint: &str,
+        settings: &str,
+        account: &str,
+        threads: usize,
+    ) -> Self {
         let config = format!(
-            "admin:\n  endpoint: dns:///{}\n  insecure: true\n  authType: ExternalCommand\n  command: [keyfob, token, {account}]\n",
-            admin.endpoint()
+            "admin:\n  endpoint: dns:///{endpoint}\n  {settings}\n  authType: ExternalCommand\n  command: [keyfob, token, {account}]\n",
         );
         let config = home.write("flyte.yaml", &config, 0o600);
         let mut command = home.command(installed("venv/bin/python"));
-        command.arg(source("flytekit_client.py")).arg(config).arg(threads.to_string());
+        command.arg(source(program)).arg(config).arg(threads.to_string());
         let path = programs::search_path().unwrap_or_default();
         let directories = [programs::directory().to_owned()].into_iter().chain(env::split_paths(&path));
         command.env("PATH", env::join_paths(directories).unwrap());

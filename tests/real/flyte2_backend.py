@@ -1,0 +1,111 @@
+"""A small Flyte 2 backend on a free port of localhost, as far as a client that lists projects sees one (Connect).
+
+The client sends no credentials without TLS, so there is a certificate, made here, and the authority that signed it in
+the file that is named on the command line. It is a resource server like any other (resource_server.py). Its first event
+is {"event": "ready", "endpoint": ..}. It ends with its standard input, so that it cannot outlive the tests that started
+it.
+"""
+
+import argparse
+import datetime
+import http.server
+import json
+import ssl
+import sys
+import tempfile
+import threading
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from flyteidl2.project.project_service_pb2 import ListProjectsResponse
+
+from resource_server import Tokens, fetch, report
+
+LIST_PROJECTS = "/flyteidl2.project.ProjectService/ListProjects"
+
+PEM = serialization.Encoding.PEM
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path != LIST_PROJECTS:
+            report("unexpected", path=self.path)
+            self.refuse(404, "unimplemented", "there is nothing here")
+            return
+        outcome = self.server.tokens.judge(self.headers.get("authorization", ""))
+        if outcome == "good":
+            self.answer(200, "application/proto", ListProjectsResponse().SerializeToString())
+        else:
+            self.refuse(401, "unauthenticated", f"the token is {outcome}")
+
+    def refuse(self, status, code, message):
+        self.answer(status, "application/json", json.dumps({"code": code, "message": message}).encode())
+
+    def answer(self, status, kind, body):
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Standard output is for events."""
+
+
+def certificate(subject, key, issuer, issuer_key, *extensions):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def tls(authority_file):
+    """Makes an authority and a certificate of its for localhost; returns a server's context."""
+    named = lambda name: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca = named("an authority of a test")
+    authority = certificate(ca, authority_key, ca, authority_key, x509.BasicConstraints(ca=True, path_length=None))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    leaf = certificate(named("localhost"), key, ca, authority_key, names)
+    with open(authority_file, "wb") as file:
+        file.write(authority.public_bytes(PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        private = serialization.PrivateFormat.PKCS8
+        file.write(key.private_bytes(PEM, private, serialization.NoEncryption()) + leaf.public_bytes(PEM))
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--issuer", required=True)
+    arguments.add_argument("--introspection-client", nargs=2, metavar=("ID", "SECRET"), required=True)
+    arguments.add_argument("--authority-file", required=True)
+    options = arguments.parse_args()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    server.daemon_threads = True
+    server.socket = tls(options.authority_file).wrap_socket(server.socket, server_side=True)
+    metadata = fetch(options.issuer + "/.well-known/openid-configuration")
+    server.tokens = Tokens(metadata["introspection_endpoint"], *options.introspection_client)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    report("ready", endpoint=f"localhost:{server.server_port}")
+    server.tokens.obey(sys.stdin)
+
+
+main()
