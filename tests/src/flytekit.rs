@@ -31,7 +31,8 @@ impl Flytekit {
     /// # Panics
     /// Panics where it cannot be started.
     pub fn start(home: &Home, admin: &FlyteAdmin, account: &str, threads: usize) -> Self {
-        Self::run(home, "flytekit_client.py", admin.endpoint(), "insecure: true", account, threads)
+        let config = config(admin.endpoint(), "insecure: true", account);
+        Self::run(home, "flytekit_client.py", &config, threads)
     }
 
     /// Starts one that uses Flyte 2, with coroutines for threads.
@@ -40,21 +41,12 @@ impl Flytekit {
     /// Panics where it cannot be started.
     pub fn start_2(home: &Home, backend: &Flyte2Backend, account: &str, coroutines: usize) -> Self {
         let tls = format!("disableKeyring: true\n  caCertFilePath: {}", backend.authority().display());
-        Self::run(home, "flyte2_client.py", backend.endpoint(), &tls, account, coroutines)
+        let config = config(backend.endpoint(), &tls, account);
+        Self::run(home, "flyte2_client.py", &config, coroutines)
     }
 
-    fn run(
-        home: &Home,
-        program: &str,
-        endpoint: &str,
-        settings: &str,
-        account: &str,
-        threads: usize,
-    ) -> Self {
-        let config = format!(
-            "admin:\n  endpoint: dns:///{endpoint}\n  {settings}\n  authType: ExternalCommand\n  command: [keyfob, token, {account}]\n",
-        );
-        let config = home.write("flyte.yaml", &config, 0o600);
+    fn run(home: &Home, program: &str, config: &str, threads: usize) -> Self {
+        let config = home.write("flyte.yaml", config, 0o600);
         let mut command = home.command(installed("venv/bin/python"));
         command.arg(source(program)).arg(config).arg(threads.to_string());
         let path = programs::search_path().unwrap_or_default();
@@ -67,4 +59,11 @@ impl Flytekit {
     pub fn stop(self) -> Calls {
         serde_json::from_value(self.program.finish()).unwrap()
     }
+}
+
+/// Returns the configuration of a client whose tokens come from keyfob.
+fn config(endpoint: &str, settings: &str, account: &str) -> String {
+    format!(
+        "admin:\n  endpoint: dns:///{endpoint}\n  {settings}\n  authType: ExternalCommand\n  command: [keyfob, token, {account}]\n",
+    )
 }
