@@ -6,15 +6,20 @@
 
 pub(crate) mod answer;
 pub(crate) mod client_auth;
+#[expect(dead_code, reason = "the first to use it is gRPC")]
+pub(crate) mod connector;
 pub(crate) mod device;
 pub(crate) mod discovery;
 pub(crate) mod error;
 pub mod http;
 pub(crate) mod json;
 pub(crate) mod jwt;
+pub mod proxy;
 pub(crate) mod request;
 pub(crate) mod revocation;
 pub(crate) mod token_endpoint;
+pub mod transport;
+pub(crate) mod unreachable;
 
 mod form;
 mod metadata;

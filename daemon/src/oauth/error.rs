@@ -32,6 +32,12 @@ pub(crate) enum Kind {
         /// What the network said.
         cause: String,
     },
+    /// Nothing was tried: the settings name a way there that cannot be used.
+    #[error("is not asked: {reason}")]
+    Unusable {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// A redirect, which is never followed: what we send is meant for one origin.
     #[error(
         "answered with a redirect ({status}) to {target}, which is never followed: the endpoint has moved, or a proxy \
@@ -215,6 +221,7 @@ impl Error {
             Kind::Transport { .. } | Kind::Redirect { .. } | Kind::Html { .. } | Kind::Malformed { .. } => {
                 Failure::transient(self.to_string())
             }
+            Kind::Unusable { .. } => Failure::misconfigured(self.to_string()),
             Kind::Status { status, retry_after } => self.by_status(*status, *retry_after),
             Kind::OAuth { status, refusal, retry_after } => {
                 if decides_alone(*status) {

@@ -1,16 +1,14 @@
 //! The one HTTP client.
 //!
-//! One call is one attempt: it follows no redirect, retries nothing, keeps no connection, heeds no proxy variable and
-//! decodes no compression, so that a token goes to the one origin it is meant for, at most once. The thing to get
-//! wrong: a retry by the client itself would present a refresh token twice, and an issuer may take that for a theft.
+//! One call is one attempt: it follows no redirect, retries nothing, keeps no connection, goes through no proxy but its
+//! account's and decodes no compression, so that a token goes to the one origin it is meant for, at most once. The thing
+//! to get wrong: a retry by the client itself would present a refresh token twice, and an issuer may take that for a theft.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response, redirect, retry};
-use rustls::crypto::{CryptoProvider, ring};
+use reqwest::{Client, Proxy, RequestBuilder, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -19,9 +17,11 @@ use crate::oauth::EndpointUrl;
 use crate::oauth::answer::Answer;
 use crate::oauth::error::{Kind, Sent};
 use crate::oauth::form::Form;
+use crate::oauth::transport::{Transport, Unusable};
+use crate::oauth::unreachable;
 
 /// Name resolution, TCP and TLS together: a host that takes longer is down or filtered.
-const CONNECT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
 /// A whole attempt. Issuers behind a cold start need up to ten seconds; a shutdown waits for no more than this.
 const ATTEMPT: Duration = Duration::from_secs(15);
@@ -38,42 +38,38 @@ const LARGEST_ERROR: usize = 256 * 1024;
 /// Most answers fit, so that no copy of a token is left behind by a growing buffer.
 const USUAL_BODY: usize = 16 * 1024;
 
-/// The client. Clones share it.
+/// The client of a policy. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Http(Client);
-
-/// There is no way to speak TLS on this machine.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up TLS: {0}")]
-pub struct TlsUnavailable(String);
+pub struct Http {
+    transport: Transport,
+    /// Why there is none is said when one is wanted: the other accounts have theirs.
+    client: Result<Client, Unusable>,
+}
 
 impl Http {
-    /// Sets the client up: TLS with ring, and the certificate authorities that the system trusts at this time.
+    /// Sets up the client that needs no settings, with the certificate authorities that the system trusts at this time.
     ///
     /// # Errors
     /// Where the system has no certificate authorities.
-    pub fn new() -> Result<Self, TlsUnavailable> {
-        // The process has one provider; whoever sets it first, it is this one.
-        if CryptoProvider::get_default().is_none() && ring::default_provider().install_default().is_err() {
-            tracing::debug!("another thread has set the TLS provider up");
+    pub fn new() -> Result<Self, Unusable> {
+        let transport = Transport::default();
+        let client = client(&transport)?;
+        Ok(Self { transport, client: Ok(client) })
+    }
+
+    /// Returns the client of a policy: this one where it has the same, else a new one, which reads the CA file.
+    #[must_use]
+    pub fn under(&self, transport: &Transport) -> Self {
+        if *transport == Transport::default() && self.transport == *transport {
+            return self.clone();
         }
-        Client::builder()
-            .user_agent(concat!("keyfob/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .no_proxy()
-            .referer(false)
-            .pool_max_idle_per_host(0)
-            .connect_timeout(CONNECT)
-            .timeout(ATTEMPT)
-            .build()
-            .map(Self)
-            .map_err(|error| TlsUnavailable(root_cause(&error)))
+        Self { transport: transport.clone(), client: client(transport) }
     }
 
     /// Asks for a document.
     pub(crate) async fn get(&self, endpoint: &EndpointUrl, wall: Timestamp) -> Result<Answer, Kind> {
-        attempt(self.0.get(endpoint.url().clone()), wall).await
+        let request = self.client()?.get(endpoint.url().clone());
+        self.attempt(endpoint, request, wall).await
     }
 
     /// Sends a form.
@@ -85,7 +81,7 @@ impl Http {
         wall: Timestamp,
     ) -> Result<Answer, Kind> {
         let mut request = self
-            .0
+            .client()?
             .post(endpoint.url().clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form.encode());
@@ -96,39 +92,87 @@ impl Http {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        attempt(request, wall).await
+        self.attempt(endpoint, request, wall).await
     }
-}
 
-async fn attempt(request: RequestBuilder, wall: Timestamp) -> Result<Answer, Kind> {
-    let mut response =
-        request.header(ACCEPT, "application/json").send().await.map_err(|error| transport(&error))?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    let body = if status.is_success() {
-        read(&mut response, LARGEST_SUCCESS).await?
-    } else {
-        // What an error status means does not hang on its body.
-        read(&mut response, LARGEST_ERROR).await.unwrap_or_default()
-    };
-    Ok(Answer::new(status, &headers, body, wall))
-}
+    fn client(&self) -> Result<&Client, Kind> {
+        self.client.as_ref().map_err(|unusable| Kind::Unusable { reason: unusable.to_string() })
+    }
 
-async fn read(response: &mut Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, Kind> {
-    let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
-    loop {
-        let chunk = timeout(BODY_IDLE, response.chunk())
-            .await
-            .map_err(|_| Kind::Transport {
-                sent: Sent::Maybe,
-                cause: format!("it stalled for {BODY_IDLE:?}"),
-            })?
-            .map_err(|error| transport(&error))?;
-        let Some(chunk) = chunk else { return Ok(body) };
-        if body.len() + chunk.len() > limit {
-            return Err(Kind::Malformed { reason: format!("it is larger than {} KiB", limit / 1024) });
+    async fn attempt(
+        &self,
+        endpoint: &EndpointUrl,
+        request: RequestBuilder,
+        wall: Timestamp,
+    ) -> Result<Answer, Kind> {
+        let request = request.header(ACCEPT, "application/json");
+        let mut response = request.send().await.map_err(|error| self.transport(endpoint, &error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = if status.is_success() {
+            self.read(endpoint, &mut response, LARGEST_SUCCESS).await?
+        } else {
+            // What an error status means does not hang on its body.
+            self.read(endpoint, &mut response, LARGEST_ERROR).await.unwrap_or_default()
+        };
+        Ok(Answer::new(status, &headers, body, wall))
+    }
+
+    async fn read(
+        &self,
+        endpoint: &EndpointUrl,
+        response: &mut Response,
+        limit: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, Kind> {
+        let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
+        loop {
+            let chunk = timeout(BODY_IDLE, response.chunk())
+                .await
+                .map_err(|_| Kind::Transport {
+                    sent: Sent::Maybe,
+                    cause: format!("it stalled for {BODY_IDLE:?}"),
+                })?
+                .map_err(|error| self.transport(endpoint, &error))?;
+            let Some(chunk) = chunk else { return Ok(body) };
+            if body.len() + chunk.len() > limit {
+                return Err(Kind::Malformed { reason: format!("it is larger than {} KiB", limit / 1024) });
+            }
+            append(&mut body, &chunk);
         }
-        append(&mut body, &chunk);
     }
+
+    fn transport(&self, endpoint: &EndpointUrl, error: &reqwest::Error) -> Kind {
+        let proxy = self.transport.proxy_for(endpoint.url());
+        // The connector does TLS as well: before it is done, no byte of a request has left.
+        let sent = if error.is_connect() || error.is_builder() { Sent::No } else { Sent::Maybe };
+        let cause = match (error.is_timeout(), sent) {
+            (true, Sent::No) => unreachable::silence(CONNECT, proxy),
+            (true, Sent::Maybe) => format!("not within {ATTEMPT:?}"),
+            (false, Sent::No) => unreachable::reason(error, proxy),
+            // The proxy did its part.
+            (false, Sent::Maybe) => unreachable::reason(error, None),
+        };
+        Kind::Transport { sent, cause }
+    }
+}
+
+/// Sets a client up.
+fn client(transport: &Transport) -> Result<Client, Unusable> {
+    let policy = transport.clone();
+    let proxy =
+        Proxy::custom(move |url| policy.proxy_for(url).map(|proxy| proxy.whole().expose_secret().to_owned()));
+    Client::builder()
+        .user_agent(concat!("keyfob/", env!("CARGO_PKG_VERSION")))
+        .tls_backend_preconfigured(transport.tls()?)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .no_proxy()
+        .proxy(proxy)
+        .referer(false)
+        .pool_max_idle_per_host(0)
+        .connect_timeout(CONNECT)
+        .timeout(ATTEMPT)
+        .build()
+        .map_err(|error| Unusable::Tls(unreachable::reason(&error, None)))
 }
 
 /// Appends without leaving an unwiped copy behind.
@@ -140,26 +184,6 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
         *body = larger;
     }
     body.extend_from_slice(chunk);
-}
-
-fn transport(error: &reqwest::Error) -> Kind {
-    // The connector does TLS as well: before it is done, no byte of a request has left.
-    let sent = if error.is_connect() || error.is_builder() { Sent::No } else { Sent::Maybe };
-    let cause = match (error.is_timeout(), sent) {
-        (true, Sent::No) => format!("no connection within {CONNECT:?}"),
-        (true, Sent::Maybe) => format!("not within {ATTEMPT:?}"),
-        (false, Sent::No | Sent::Maybe) => root_cause(error),
-    };
-    Kind::Transport { sent, cause }
-}
-
-/// Returns the innermost cause: the outer ones only say that there is one, and name the whole URL.
-fn root_cause(error: &reqwest::Error) -> String {
-    let Some(mut cause) = error.source() else { return "the request could not be built".to_owned() };
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

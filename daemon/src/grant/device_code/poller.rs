@@ -41,6 +41,7 @@ impl From<&Error> for Polled {
             Kind::OAuth { status, .. } if !decides_alone(*status) => Self::Ended(failure),
             Kind::OAuth { .. }
             | Kind::Status { .. }
+            | Kind::Unusable { .. }
             | Kind::Html { .. }
             | Kind::Redirect { .. }
             | Kind::Malformed { .. } => match failure {
