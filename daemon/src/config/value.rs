@@ -130,6 +130,7 @@ impl Error for Refusal {
     fn invalid_type(_found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = match expected.to_string() {
             rust if rust == "i64" => "an integer".to_owned(),
+            rust if rust == "a borrowed string" => "a string".to_owned(),
             expected => expected,
         };
         Self::Type { expected }
