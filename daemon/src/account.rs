@@ -18,6 +18,7 @@ use crate::grant::issuer::{Issuer, Site};
 use crate::grant::program::Environment;
 use crate::oauth::discovery::Discovery;
 use crate::oauth::http::Http;
+use crate::oauth::transport::{Transport, Trust};
 use crate::oauth::{Client, LoopbackHttp, Server};
 use crate::token::Target;
 
@@ -53,6 +54,9 @@ pub struct IssuerSettings {
     pub target: Target,
     /// Whether plain http to loopback is acceptable.
     pub loopback: LoopbackHttp,
+    /// How it is reached. It is no part of the fingerprint: the tokens are the same by whatever way they came, and what
+    /// keeps them from another server is its name.
+    pub transport: Transport,
 }
 
 /// How tokens are obtained from an issuer: a closed set, matched in full.
@@ -122,11 +126,8 @@ impl Account {
     /// Returns, in words, the settings that weaken this account's protection.
     pub fn warnings(&self) -> Vec<String> {
         match &self.provider {
-            Provider::Issuer(IssuerSettings { loopback: LoopbackHttp::Allowed, .. }) => {
-                vec!["plain http to loopback is allowed (tls.allow_http_loopback)".to_owned()]
-            }
-            Provider::Issuer(IssuerSettings { loopback: LoopbackHttp::Refused, .. })
-            | Provider::Program(_) => Vec::new(),
+            Provider::Issuer(issuer) => issuer.warnings(),
+            Provider::Program(_) => Vec::new(),
         }
     }
 }
@@ -149,10 +150,23 @@ impl IssuerSettings {
         parts.into_iter().chain(resources.iter().cloned()).collect()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        let loopback = match self.loopback {
+            LoopbackHttp::Allowed => Some("plain http to loopback is allowed (tls.allow_http_loopback)"),
+            LoopbackHttp::Refused => None,
+        };
+        let trust = match self.transport.trust {
+            Trust::Anyone => Some("certificates are not checked (tls.insecure_skip_verify)"),
+            Trust::System | Trust::AlsoFile(_) => None,
+        };
+        loopback.into_iter().chain(trust).map(str::to_owned).collect()
+    }
+
     fn source(&self, http: &Http, clock: &Clock, environment: &Environment) -> Arc<dyn TokenSource> {
+        let http = http.under(&self.transport);
         let issuer = Arc::new(Issuer {
             site: Site::Issuer(Discovery::new(self.server.clone(), http.clone())),
-            http: http.clone(),
+            http,
             clock: clock.clone(),
             client: self.client.clone(),
             target: self.target.clone(),
@@ -198,6 +212,7 @@ mod tests {
                 ..Target::default()
             },
             loopback: LoopbackHttp::Allowed,
+            transport: Transport::default(),
         };
         let account = Account { name: "ci".parse().unwrap(), provider: Provider::Issuer(settings) };
         let source = account.source(&Http::new().unwrap(), &Clock::system(), &Environment::from_own([]));
@@ -220,6 +235,7 @@ mod tests {
             grant: Grant::DeviceCode,
             target: Target { scope: Scope::parse("all"), ..Target::default() },
             loopback: LoopbackHttp::Refused,
+            transport: Transport::default(),
         };
         let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
         // By sha256sum. Another one would have everybody log in again.

@@ -13,6 +13,7 @@ mod program;
 mod report;
 mod server;
 mod table;
+mod transport;
 mod value;
 
 use std::io;
@@ -316,7 +317,7 @@ config.toml:10: accounts.ci.isuer: unknown key; did you mean "issuer"?"#
             r#"config.toml:2: string values must be quoted, expected literal string
 config.toml:3: invalid basic string, expected `"`
 config.toml:5: grant: duplicate key; keep one of the two
-config.toml:6: accounts.prod.colour: unknown key; known here: audience, client_authentication, client_id, client_secret, device_authorization_endpoint, grant, issuer, revocation_endpoint, scopes, tls, token_endpoint
+config.toml:6: accounts.prod.colour: unknown key; known here: audience, client_authentication, client_id, client_secret, device_authorization_endpoint, grant, http_proxy, issuer, revocation_endpoint, scopes, tls, token_endpoint
 config.toml:7: missing comma between array elements, expected `,`
 config.toml:9: unclosed table, expected `]`
 config.toml:13: store.key: unknown value "keyrign"; did you mean "keyring"?
@@ -447,7 +448,7 @@ config.toml:14: key with no value, expected `=`"#
             ),
             (
                 "issuer = 'https://i'\ntls = true",
-                "3: tls: must be a table, not a boolean; write tls = { allow_http_loopback = true }"
+                "3: tls: must be a table, not a boolean; write tls = { ca_file = \"/path/to/ca.pem\" }"
                     .to_owned(),
             ),
             (
@@ -459,8 +460,14 @@ config.toml:14: key with no value, expected `=`"#
                 "3: tls.allow_http_loopbak: unknown key; did you mean \"allow_http_loopback\"?".to_owned(),
             ),
             (
-                "issuer = 'https://i'\ntls = { ca_file = '/x' }",
-                "3: tls.ca_file: this version of keyfob does not support this key yet".to_owned(),
+                "issuer = 'https://i'\ntls = { ca_file = 'ca.pem' }",
+                "3: tls.ca_file: must be an absolute path, or begin with ~/".to_owned(),
+            ),
+            (
+                "issuer = 'https://i'\ntls = { insecure_skip_verify = true, ca_file = '/ca.pem' }",
+                "3: tls.insecure_skip_verify: believes every certificate, so that ca_file has no meaning; remove one \
+                 of the two"
+                    .to_owned(),
             ),
         ] {
             let lines = format!("{lines}\nclient_id = 'c'\ngrant = 'device_code'");
@@ -686,6 +693,7 @@ config.toml:14: key with no value, expected `=`"#
             "scopes = ['all']",
             "audience = 'a'",
             "tls = { allow_http_loopback = true }",
+            "http_proxy = 'environment'",
         ];
         for line in keys {
             let key = line.split_once(' ').unwrap().0;

@@ -140,6 +140,7 @@ mod tests {
             grant: Grant::DeviceCode,
             target: Target { scope: Scope::parse(scope), ..Target::default() },
             loopback,
+            transport: crate::oauth::transport::Transport::default(),
         };
         Account { name: name.parse().unwrap(), provider: Provider::Issuer(settings) }
     }

@@ -252,6 +252,7 @@ fn account(client_id: &str) -> Account {
         grant: Grant::DeviceCode,
         target: Target::default(),
         loopback: LoopbackHttp::Refused,
+        transport: crate::oauth::transport::Transport::default(),
     };
     Account { name: "prod".parse().unwrap(), provider: Provider::Issuer(settings) }
 }

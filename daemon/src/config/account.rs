@@ -10,16 +10,16 @@ use crate::config::program::{self, program};
 use crate::config::report::{Reported, Wrong};
 use crate::config::server::server;
 use crate::config::table::Table;
+use crate::config::transport::{self, tls, transport};
 use crate::oauth::LoopbackHttp;
 use crate::token::Target;
 
 /// What people may know from the documentation of a later version.
-const LATER_KEYS: [&str; 3] = ["flyte", "authorization_endpoint", "http_proxy"];
-const LATER_TLS_KEYS: [&str; 2] = ["ca_file", "insecure_skip_verify"];
+const LATER_KEYS: [&str; 2] = ["flyte", "authorization_endpoint"];
 const LATER_GRANTS: [&str; 1] = ["authorization_code"];
 
 /// The keys that say something about an issuer, or about us there.
-const ISSUER_KEYS: [&str; 10] = [
+const ISSUER_KEYS: [&str; 11] = [
     "issuer",
     "token_endpoint",
     "device_authorization_endpoint",
@@ -29,7 +29,8 @@ const ISSUER_KEYS: [&str; 10] = [
     "client_authentication",
     "scopes",
     "audience",
-    "tls",
+    transport::KEYS[0],
+    transport::KEYS[1],
 ];
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -91,12 +92,13 @@ fn issuer(
     grant: Result<Grant, Reported>,
     environment: &Environment,
 ) -> Result<IssuerSettings, Reported> {
-    let tls = table.table("tls", "write tls = { allow_http_loopback = true }", tls);
-    let loopback = match tls {
-        Ok(given) => given.unwrap_or(LoopbackHttp::Refused),
+    let tls = tls(table, environment);
+    let loopback = match &tls {
+        Ok(tls) => tls.loopback,
         // A mistake in `tls` must not make a mistake of every URL.
         Err(_) => LoopbackHttp::Allowed,
     };
+    let transport = transport(table, tls.as_ref().map_err(|reported| *reported), environment);
     let server = server(table, grant, loopback);
     let client = client(table, grant, environment);
     let scope = table.list("scopes", scope_value);
@@ -110,16 +112,9 @@ fn issuer(
             audience: audience?,
             ..Target::default()
         },
-        loopback: tls.map(|_| loopback)?,
+        loopback: tls?.loopback,
+        transport: transport?,
     })
-}
-
-fn tls(table: &mut Table<'_>) -> Result<LoopbackHttp, Reported> {
-    table.reserve(&LATER_TLS_KEYS);
-    match table.read("allow_http_loopback")? {
-        Some(true) => Ok(LoopbackHttp::Allowed),
-        Some(false) | None => Ok(LoopbackHttp::Refused),
-    }
 }
 
 /// Accepts one scope value: `%x21 / %x23-5B / %x5D-7E` (RFC 6749 §3.3).
