@@ -104,7 +104,8 @@ fn tls(error: &rustls::Error) -> String {
 #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of another library, which grows")]
 fn certificate(wrong: &CertificateError) -> String {
     match wrong {
-        CertificateError::UnknownIssuer => {
+        // A CA that was made anew under its old name signs badly, by the old certificate.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is signed by an authority that is not trusted here: if it is the right server, set \
              tls = { ca_file = \"..\" } to the certificate of the CA that signed it"
                 .to_owned()
