@@ -20,3 +20,4 @@ mod session;
 mod share;
 mod socket;
 mod store;
+mod transport;

@@ -17,7 +17,9 @@ mod revocation;
 pub mod settings;
 mod token;
 
-use std::sync::Arc;
+use std::future::pending;
+use std::net::{SocketAddr, TcpListener as Listener};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
@@ -28,18 +30,23 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use books::Books;
+use connection::Shown;
 use exchange::AuthorizationServer;
 use fault::{Endpoint, Fault, Point};
 use ledger::Ledger;
 use reply::Reply;
 use settings::Settings;
 
+use crate::certificate::Identity;
 use crate::patience;
 
 /// A fake issuer. It is gone, with every connection, when this is dropped.
 #[derive(Debug)]
 pub struct FakeIssuer {
     url: String,
+    /// Where people reach it, who do not look at certificates.
+    plain: String,
+    shown: Option<Shown>,
     server: Arc<AuthorizationServer>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -48,9 +55,22 @@ pub struct FakeIssuer {
 impl FakeIssuer {
     /// Starts an issuer on a free port.
     pub fn start(settings: Settings) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        listener.set_nonblocking(true).expect("a listener can be made non-blocking");
-        let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
+        let (plain, address) = listen();
+        let url = format!("http://{address}");
+        Self::serve(settings, url, plain, None)
+    }
+
+    /// Starts an issuer with TLS, under this name on a free port. Its page for people is on another port without TLS.
+    pub fn start_with_tls(settings: Settings, host: &str, identity: Identity) -> Self {
+        let (plain, _) = listen();
+        let (secure, address) = listen();
+        let url = format!("https://{host}:{}", address.port());
+        Self::serve(settings, url, plain, Some((secure, Arc::new(Mutex::new(identity)))))
+    }
+
+    fn serve(settings: Settings, url: String, plain: Listener, secure: Option<(Listener, Shown)>) -> Self {
+        let plain_url = format!("http://{}", plain.local_addr().expect("a bound listener has an address"));
+        let shown = secure.as_ref().map(|(_, shown)| Arc::clone(shown));
         let server = Arc::new(AuthorizationServer::new(patience::now(), Books::new(url.clone(), settings)));
         let (stop, stopped) = oneshot::channel();
         let router = router(Arc::clone(&server));
@@ -60,14 +80,37 @@ impl FakeIssuer {
                 .build()
                 .expect("a runtime can be built");
             runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).expect("a listener can be taken over");
+                let take = |listener| TcpListener::from_std(listener).expect("a listener can be taken over");
+                let behind_tls = async {
+                    match secure {
+                        Some((listener, shown)) => {
+                            connection::serve_tls(take(listener), router.clone(), shown).await
+                        }
+                        None => pending().await,
+                    }
+                };
                 tokio::select! {
-                    ended = connection::serve(listener, router) => panic!("the fake issuer ended: {ended:?}"),
+                    ended = connection::serve(take(plain), router.clone()) => panic!("the fake issuer ended: {ended:?}"),
+                    ended = behind_tls => panic!("the fake issuer ended: {ended:?}"),
                     _ = stopped => (),
                 }
             });
         });
-        Self { url, server, stop: Some(stop), thread: Some(thread) }
+        Self { url, plain: plain_url, shown, server, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Returns the URL of its page for people.
+    pub fn page(&self) -> String {
+        format!("{}/device", self.plain)
+    }
+
+    /// Shows another certificate to whoever connects from now on.
+    ///
+    /// # Panics
+    /// Panics where the issuer has no TLS.
+    pub fn show(&self, identity: Identity) {
+        let shown = self.shown.as_ref().expect("an issuer with TLS");
+        *shown.lock().unwrap_or_else(PoisonError::into_inner) = identity;
     }
 
     /// Returns its issuer identifier.
@@ -136,6 +179,14 @@ impl FakeIssuer {
     pub fn release(&self) {
         self.server.faults.gate.open();
     }
+}
+
+/// Listens on a free port.
+fn listen() -> (Listener, SocketAddr) {
+    let listener = Listener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.set_nonblocking(true).expect("a listener can be made non-blocking");
+    let address = listener.local_addr().expect("a bound listener has an address");
+    (listener, address)
 }
 
 impl Drop for FakeIssuer {

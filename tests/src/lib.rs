@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test harness: where it fails, the test fails")]
 
 pub mod browser;
+pub mod certificate;
 pub mod companion;
 pub mod config;
 pub mod daemon;
@@ -21,5 +22,6 @@ pub mod patience;
 pub mod person;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod resource_server;
 pub mod shim;

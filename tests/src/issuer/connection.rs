@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -16,7 +17,14 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::certificate::Identity;
+
+/// What an issuer with TLS shows to whoever connects.
+pub(crate) type Shown = Arc<Mutex<Identity>>;
 
 /// Serves connections for ever.
 pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<Infallible> {
@@ -26,7 +34,22 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<I
     }
 }
 
-async fn serve_one(stream: TcpStream, router: Router) {
+/// Serves connections with TLS for ever, with what is shown at the time.
+pub(crate) async fn serve_tls(listener: TcpListener, router: Router, shown: Shown) -> io::Result<Infallible> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let acceptor = TlsAcceptor::from(shown.lock().unwrap_or_else(PoisonError::into_inner).config());
+        let router = router.clone();
+        tokio::spawn(async move {
+            // A client that does not like what it is shown goes away.
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve_one(stream, router).await;
+            }
+        });
+    }
+}
+
+async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let answer = router.call(request);
