@@ -6,7 +6,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod client_auth;
-#[expect(dead_code, reason = "the first to use it is gRPC")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the first to use it is gRPC"))]
 pub(crate) mod connector;
 pub(crate) mod device;
 pub(crate) mod discovery;

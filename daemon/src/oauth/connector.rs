@@ -195,3 +195,153 @@ impl fmt::Debug for Connector {
         f.debug_struct("Connector").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+    use rustls::ServerConfig;
+    use rustls::crypto::ring;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::oauth::proxy::Proxy;
+    use crate::oauth::transport::Trust;
+
+    fn behind(proxy: &str) -> Connector {
+        let proxy = Proxy::Url(ProxyUrl::parse(proxy, "http_proxy").unwrap());
+        Connector::new(&Transport { proxy, ..Transport::default() }).unwrap()
+    }
+
+    /// Starts a server that greets back, and tells what it is sent before: the head of a CONNECT, or the messages of a
+    /// SOCKS client, for each of which there is an answer.
+    async fn proxy(answers: &'static [&'static [u8]]) -> (SocketAddr, tokio::task::JoinHandle<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heard = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            for answer in answers {
+                let mut part = [0; 1024];
+                let length = stream.read(&mut part).await.unwrap();
+                heard.extend_from_slice(&part[..length]);
+                stream.write_all(answer).await.unwrap();
+            }
+            stream.read_u8().await.unwrap();
+            stream.write_all(b"hello").await.unwrap();
+            heard
+        });
+        (address, heard)
+    }
+
+    async fn greeting(connector: &Connector, uri: &str) -> String {
+        let mut io = TokioIo::new(connector.connect(uri.parse().unwrap()).await.unwrap());
+        io.write_all(b"?").await.unwrap();
+        let mut greeting = [0; 5];
+        io.read_exact(&mut greeting).await.unwrap();
+        String::from_utf8_lossy(&greeting).into_owned()
+    }
+
+    #[tokio::test]
+    async fn an_http_proxy_is_asked_to_connect_with_its_credentials() {
+        let (address, heard) = proxy(&[b"HTTP/1.1 200 OK\r\n\r\n"]).await;
+        let connector = behind(&format!("http://ann:pw@{address}"));
+        assert_eq!(greeting(&connector, "http://grpc.hidden.test/").await, "hello");
+        let heard = String::from_utf8(heard.await.unwrap()).unwrap();
+        assert!(heard.starts_with("CONNECT grpc.hidden.test:80 HTTP/1.1\r\n"), "{heard}");
+        assert!(heard.contains("\r\nProxy-Authorization: Basic YW5uOnB3\r\n"), "{heard}");
+    }
+
+    /// The answer of a SOCKS proxy that has connected.
+    const DONE: [u8; 10] = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+
+    #[tokio::test]
+    async fn with_socks5h_the_proxy_gets_the_name() {
+        let (address, heard) = proxy(&[&[5, 0], &DONE]).await;
+        let connector = behind(&format!("socks5h://{address}"));
+        assert_eq!(greeting(&connector, "http://grpc.hidden.test:81/").await, "hello");
+        assert!(heard.await.unwrap().ends_with(b"\x03\x10grpc.hidden.test\x00\x51"));
+    }
+
+    #[tokio::test]
+    async fn with_socks5_the_proxy_gets_an_address() {
+        let (address, heard) = proxy(&[&[5, 0], &DONE]).await;
+        let connector = behind(&format!("socks5://{address}"));
+        // The greeting is no TLS.
+        assert!(connector.connect("https://localhost:81/".parse().unwrap()).await.is_err());
+        let heard = heard.await.unwrap();
+        assert!(heard.ends_with(b"\x01\x00\x51"), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn plain_http_to_loopback_goes_through_no_proxy() {
+        let (address, _) = proxy(&[]).await;
+        let connector = behind("http://proxy.invalid:1");
+        assert_eq!(greeting(&connector, &format!("http://{address}/")).await, "hello");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_refuses_is_named_without_its_credentials() {
+        let (address, _) = proxy(&[b"HTTP/1.1 403 Forbidden\r\n\r\n"]).await;
+        let connector = behind(&format!("http://CANARY:CANARY@{address}"));
+        let Err(failure) = connector.connect("https://grpc.hidden.test".parse().unwrap()).await else {
+            panic!("connected")
+        };
+        assert_eq!(
+            failure.to_string(),
+            format!(
+                "grpc.hidden.test could not be reached: the proxy http://{address} refuses to connect us there: ask \
+                 who runs it, or change http_proxy"
+            )
+        );
+        assert!(!format!("{connector:?}").contains("CANARY"));
+    }
+
+    /// Starts a server with TLS that certifies itself, and returns its address and its certificate as PEM.
+    async fn with_tls() -> (SocketAddr, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, certificate.der());
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.into()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), H2.to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _): (TcpStream, _) = listener.accept().await.unwrap();
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let chosen = stream.get_ref().1.alpn_protocol().unwrap_or(b"none").to_vec();
+                    stream.write_all(&[&chosen[..], b"..."].concat()).await.unwrap();
+                }
+            }
+        });
+        (address, pem)
+    }
+
+    #[tokio::test]
+    async fn with_tls_http2_is_offered_to_whom_the_policy_believes() {
+        let (address, pem) = with_tls().await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        std::fs::write(&path, pem).unwrap();
+        let uri = format!("https://{address}");
+        for trust in [Trust::AlsoFile(path), Trust::Anyone] {
+            let connector = Connector::new(&Transport { trust, ..Transport::default() }).unwrap();
+            assert_eq!(greeting(&connector, &uri).await, "h2...");
+        }
+        let stranger = Connector::new(&Transport::default()).unwrap();
+        let Err(failure) = stranger.connect(uri.parse().unwrap()).await else { panic!("connected") };
+        assert_eq!(failure.host, address.to_string());
+        assert!(failure.reason.contains("ca_file"), "{failure}");
+    }
+}
