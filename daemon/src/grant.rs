@@ -7,6 +7,7 @@ pub(crate) mod client_credentials;
 pub mod command;
 pub(crate) mod device_code;
 pub(crate) mod issuer;
+pub mod loopback;
 pub mod program;
 
 mod client_secret;
