@@ -91,17 +91,12 @@ pub(super) async fn run<T: Send + 'static>(
     let page = loop {
         tokio::select! {
             biased;
-            concluded = &mut concluded => break concluded,
+            concluded = &mut concluded => break concluded.unwrap_or(Page::Cancelled),
             () = server.step() => {}
         }
     };
-    match page {
-        Ok(page) => {
-            server.door.conclude(page);
-            server.linger().await;
-        }
-        Err(_) => server.door.conclude(Page::Cancelled),
-    }
+    server.door.conclude(page);
+    server.linger().await;
     server.close().await;
 }
 

@@ -239,8 +239,9 @@ async fn a_browser_that_is_on_its_way_is_still_told_the_outcome() {
 
 #[tokio::test]
 async fn a_fixed_port_can_be_bound_again_as_soon_as_the_last_login_is_over() {
-    let mut first = listen().await;
-    let uri = format!("http://127.0.0.1:{}/callback", first.address.port());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let uri = format!("http://{free}/callback");
+    let mut first = listen_at(&uri, Pages::default()).await;
     let tab = first.call_back().await;
     first.listening.conclude(Ok(()));
     answer(tab).await;
