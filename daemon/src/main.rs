@@ -28,6 +28,7 @@ use keyfob_daemon::config::environment::Environment;
 use keyfob_daemon::config::{Config, ConfigError};
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
+use keyfob_daemon::oauth::transport::Transport;
 use keyfob_daemon::store::{OpenError, Sources, Store};
 use keyfob_daemon::token::failure::told;
 use keyfob_protocol::paths::Paths;
@@ -158,7 +159,7 @@ fn serve(
         }
         Err(error) => return Err(failure(&error)),
     };
-    let http = Http::new().map_err(|error| failure(&error))?;
+    let http = Http::of(&Transport::default());
     let passed_on = program::Environment::from_own(variables.clone());
     let environment = variables.into_iter().collect();
     let sources = {

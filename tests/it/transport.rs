@@ -78,7 +78,7 @@ fn each_certificate_that_is_not_believed_has_its_sentence() {
         (
             authority.certify(&["elsewhere.example.com"], Validity::Now),
             true,
-            &["for another name (elsewhere.example.com)", "check the address"],
+            &["for another name: check the address", "it is for elsewhere.example.com"],
         ),
     ] {
         let issuer = issuer("127.0.0.1", identity);
@@ -88,7 +88,8 @@ fn each_certificate_that_is_not_believed_has_its_sentence() {
         home.configure(&client_with(&issuer, lines));
         let daemon = Daemon::start_in(home);
         let host = issuer.url().strip_prefix("https://").unwrap();
-        let all: Vec<_> = [host].iter().chain(sentences).copied().collect();
+        let unsent = format!("{host} could not be reached:");
+        let all: Vec<_> = [unsent.as_str()].iter().chain(sentences).copied().collect();
         assert_trouble(&daemon, &all, Exit::Unavailable);
         assert_eq!(issuer.ledger().metadata_requests, 0);
     }
@@ -159,6 +160,22 @@ fn a_ca_file_that_cannot_be_used_is_a_mistake_until_it_is_there() {
         assert_trouble(&daemon, &[path, sentence, "run: keyfob reload"], Exit::Configuration);
     }
     daemon.home().write("ca.pem", &authority.pem(), 0o600);
+    assert_eq!(daemon.reload().status, 200);
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+}
+
+#[test]
+fn a_system_without_authorities_hinders_only_the_accounts_that_need_them() {
+    let authority = Authority::new();
+    let issuer = issuer("127.0.0.1", authority.certify(&["127.0.0.1"], Validity::Now));
+    let home = Home::new();
+    home.write("ca.pem", &authority.pem(), 0o600);
+    let system = home.write("system.pem", "", 0o600);
+    let home = home.set("SSL_CERT_FILE", system.to_str().unwrap());
+    home.configure(&client_with(&issuer, ""));
+    let daemon = Daemon::start_in(home);
+    assert_trouble(&daemon, &["install its ca-certificates, or set tls.ca_file"], Exit::Configuration);
+    daemon.home().configure(&client_with(&issuer, "tls = { ca_file = '~/ca.pem' }"));
     assert_eq!(daemon.reload().status, 200);
     assert!(issuer.honours(&daemon.token("prod").access_token));
 }
@@ -273,7 +290,9 @@ fn each_proxy_that_does_not_connect_us_has_its_sentence() {
         let daemon = behind(&issuer, &authority, &proxy);
         let (scheme, rest) = proxy.split_once("://").unwrap();
         let shown = format!("{scheme}://{}", rest.split_once('@').map_or(rest, |(_, address)| address));
-        let all: Vec<_> = [HIDDEN, &shown].iter().chain(sentences).copied().collect();
+        let host = issuer.url().strip_prefix("https://").unwrap();
+        let unsent = format!("{host} could not be reached:");
+        let all: Vec<_> = [unsent.as_str(), &shown].iter().chain(sentences).copied().collect();
         assert_trouble(&daemon, &all, Exit::Unavailable);
         assert_eq!(issuer.ledger().metadata_requests, 0, "it went past {proxy}");
     }

@@ -47,23 +47,24 @@ pub struct Http {
 }
 
 impl Http {
-    /// Sets up the client that needs no settings, with the certificate authorities that the system trusts at this time.
-    ///
-    /// # Errors
-    /// Where the system has no certificate authorities.
-    pub fn new() -> Result<Self, Unusable> {
-        let transport = Transport::default();
-        let client = client(&transport)?;
-        Ok(Self { transport, client: Ok(client) })
+    /// Sets up the client of a policy: it reads the CA file, and the certificate authorities that the system trusts at
+    /// this time.
+    pub fn of(transport: &Transport) -> Self {
+        Self { transport: transport.clone(), client: client(transport) }
     }
 
-    /// Returns the client of a policy: this one where it has the same, else a new one, which reads the CA file.
+    /// Returns the client of a policy: this one where it has the same and needs nothing to be read again.
     #[must_use]
     pub fn under(&self, transport: &Transport) -> Self {
-        if *transport == Transport::default() && self.transport == *transport {
-            return self.clone();
-        }
-        Self { transport: transport.clone(), client: client(transport) }
+        let is_ours = self.transport == *transport && *transport == Transport::default();
+        if is_ours && self.client.is_ok() { self.clone() } else { Self::of(transport) }
+    }
+
+    /// Sets up the client of a test.
+    #[cfg(test)]
+    pub(crate) fn new() -> Result<Self, Unusable> {
+        let http = Self::of(&Transport::default());
+        http.client.clone().map(|_| http)
     }
 
     /// Asks for a document.

@@ -59,22 +59,22 @@ pub enum Unusable {
         /// What is wrong with it.
         cause: String,
     },
+    /// The system has no certificate authorities, and the account names none.
+    #[error(
+        "the system's certificate authorities cannot be used ({0}): install its ca-certificates, or set tls.ca_file, \
+         then run: keyfob reload"
+    )]
+    NoAuthorities(String),
     /// The rest of TLS.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
-    /// The proxy, in a way that parsing it did not find.
-    #[error("{setting} cannot be used as a proxy")]
-    Proxy {
-        /// Where it is set.
-        setting: &'static str,
-    },
 }
 
 impl Transport {
     /// Returns the TLS of this policy, without ALPN. It reads the CA file.
     ///
     /// # Errors
-    /// Where the CA file is missing, empty or no PEM, or the system has no certificate authorities.
+    /// Where the CA file is missing, empty or no PEM, or where there is none and the system has no certificate authorities.
     pub(crate) fn tls(&self) -> Result<ClientConfig, Unusable> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -107,7 +107,7 @@ impl Trust {
         };
         match Verifier::new_with_extra_roots(authorities, provider) {
             Ok(verifier) => Ok(Arc::new(verifier)),
-            Err(error) => Err(Unusable::Tls(error.to_string())),
+            Err(error) => Err(Unusable::NoAuthorities(error.to_string())),
         }
     }
 }

@@ -12,8 +12,8 @@ use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use jiff::Timestamp;
-use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
 use tower_service::Service;
 
 use crate::oauth::proxy::ProxyUrl;
@@ -97,6 +97,10 @@ fn tls(error: &rustls::Error) -> String {
             "it does not speak TLS on this port: check the address, and whether a proxy is in the way"
                 .to_owned()
         }
+        rustls::Error::PeerIncompatible(_)
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            format!("it does not speak TLS 1.2 or 1.3 as it must ({error}): its owner must update it")
+        }
         other => other.to_string(),
     }
 }
@@ -121,7 +125,7 @@ fn certificate(wrong: &CertificateError) -> String {
             moment(*time)
         ),
         CertificateError::NotValidForNameContext { presented, .. } => format!(
-            "its certificate is for another name ({}): check the address, or ask its owner for a certificate with this name",
+            "its certificate is for another name: check the address, or ask its owner for one with this name; it is for {}",
             names(presented)
         ),
         CertificateError::Revoked => "its certificate was revoked: its owner must replace it".to_owned(),
@@ -137,7 +141,7 @@ fn names(presented: &[String]) -> String {
     };
     let shown: Vec<_> = presented.iter().take(MOST_NAMES).map(bare).collect();
     match presented.len().saturating_sub(MOST_NAMES) {
-        0 if shown.is_empty() => "it has none".to_owned(),
+        0 if shown.is_empty() => "no name".to_owned(),
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
@@ -163,4 +167,63 @@ fn chain<'e>(error: Cause<'e>) -> impl Iterator<Item = Cause<'e>> {
         let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         held.map(|held| held as Cause<'e>).or_else(|| cause.source())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error (Connect) for https://CANARY@host")]
+    struct Wrapped(#[source] io::Error);
+
+    /// Wraps an error as the libraries do: twice in what hides it from `source`.
+    fn wrapped(error: impl Into<Box<dyn Error + Send + Sync>>) -> Wrapped {
+        Wrapped(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    fn about(certificate: CertificateError) -> String {
+        reason(&wrapped(rustls::Error::InvalidCertificate(certificate)), None)
+    }
+
+    #[test]
+    fn what_tls_says_is_found_however_deep_it_is() {
+        let (now, then) = (Duration::from_secs(1_800_000_000), Duration::from_secs(1_700_000_000));
+        let (now, then) = (UnixTime::since_unix_epoch(now), UnixTime::since_unix_epoch(then));
+        for (error, expected) in [
+            (
+                CertificateError::ExpiredContext { time: now, not_after: then },
+                "its certificate expired at 2023-11-14T22:13:20Z, and the time here is 2027-01-15T08:00:00Z: its owner \
+                 must renew it, unless this clock is wrong",
+            ),
+            (
+                CertificateError::NotValidYetContext { time: then, not_before: now },
+                "its certificate is valid from 2027-01-15T08:00:00Z, and the time here is 2023-11-14T22:13:20Z: check \
+                 this machine's clock",
+            ),
+            (CertificateError::Revoked, "its certificate was revoked: its owner must replace it"),
+        ] {
+            assert_eq!(about(error), expected);
+        }
+        let old = rustls::Error::AlertReceived(AlertDescription::ProtocolVersion);
+        assert!(reason(&wrapped(old), None).starts_with("it does not speak TLS 1.2 or 1.3"));
+    }
+
+    #[test]
+    fn a_certificate_with_many_names_does_not_hide_the_remedy() {
+        let presented: Vec<_> = (1..=9).map(|number| format!("DnsName(\"{number}.example.com\")")).collect();
+        let expected = "localhost".try_into().unwrap();
+        let text = about(CertificateError::NotValidForNameContext { expected, presented });
+        let (remedy, names) = text.split_once("; it is for ").unwrap();
+        assert!(remedy.contains("check the address"), "{text}");
+        assert_eq!(names, "1.example.com, 2.example.com, 3.example.com, 4.example.com and 5 more");
+    }
+
+    #[test]
+    fn what_has_no_type_is_told_in_its_innermost_words() {
+        let text = reason(&wrapped(io::Error::from(io::ErrorKind::ConnectionReset)), None);
+        assert_eq!(text, "connection reset");
+    }
 }
