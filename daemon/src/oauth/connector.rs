@@ -3,6 +3,7 @@
 //! `https` does TLS and offers HTTP/2 alone, `http` is the bare connection. The thing to get wrong: whoever allows plain
 //! http must have been told to; nothing here asks why.
 
+use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -52,6 +53,13 @@ pub(crate) struct Unreachable {
     pub(crate) host: String,
     /// Why, and what helps.
     pub(crate) reason: String,
+}
+
+impl Unreachable {
+    /// Finds it in what a client that was given a [`Connector`] made of it.
+    pub(crate) fn within<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
+        unreachable::found(error)
+    }
 }
 
 impl Connector {
@@ -108,7 +116,7 @@ impl Connector {
 }
 
 /// Whatever a part of a connection says; `unreachable` finds out what it is.
-type Trouble = Box<dyn std::error::Error + Send + Sync>;
+type Trouble = Box<dyn Error + Send + Sync>;
 
 fn bare() -> HttpConnector {
     let mut connector = HttpConnector::new();
@@ -297,6 +305,29 @@ mod tests {
             )
         );
         assert!(!format!("{connector:?}").contains("CANARY"));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("transport error")]
+    struct Opaque(#[source] Trouble);
+
+    /// Calls what a gRPC client can take, and says as little as it.
+    async fn call<C>(mut connector: C, uri: &str) -> Result<(), Opaque>
+    where
+        C: Service<Uri, Error: Into<Trouble>, Future: Send> + Send + 'static,
+        C::Response: Read + Write + Send + Unpin + 'static,
+    {
+        connector.call(uri.parse().unwrap()).await.map(drop).map_err(|error| Opaque(error.into()))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hides_why_there_is_no_connection_still_has_it() {
+        let (address, _) = proxy(&[b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"]).await;
+        let connector = behind(&format!("http://{address}"));
+        let failure = call(connector, "https://grpc.hidden.test/").await.unwrap_err();
+        assert_eq!(failure.to_string(), "transport error");
+        let found = Unreachable::within(&failure).unwrap();
+        assert!(found.reason.contains("wants a user name and a password"), "{found}");
     }
 
     /// Starts a server with TLS that certifies itself, and returns its address and its certificate as PEM.

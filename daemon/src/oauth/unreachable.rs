@@ -153,7 +153,7 @@ fn moment(time: UnixTime) -> String {
 }
 
 /// Returns the first error of a type in a chain.
-fn found<'e, T: Error + 'static>(error: Cause<'e>) -> Option<&'e T> {
+pub(crate) fn found<'e, T: Error + 'static>(error: Cause<'e>) -> Option<&'e T> {
     chain(error).find_map(|cause| cause.downcast_ref())
 }
 
