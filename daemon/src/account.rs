@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
 use crate::grant::TokenSource;
+use crate::grant::authorization_code::{AuthorizationCode, BrowserLogin};
 use crate::grant::client_credentials::ClientCredentials;
 use crate::grant::command::{Command, Program};
 use crate::grant::device_code::DeviceCode;
@@ -19,7 +20,7 @@ use crate::grant::program::Environment;
 use crate::oauth::discovery::Discovery;
 use crate::oauth::http::Http;
 use crate::oauth::transport::{Transport, Trust};
-use crate::oauth::{Client, LoopbackHttp, Server};
+use crate::oauth::{Client, ExtraParameters, LoopbackHttp, Server};
 use crate::token::Target;
 
 /// One named login, as the configuration has it.
@@ -52,6 +53,10 @@ pub struct IssuerSettings {
     pub grant: Grant,
     /// What is asked for, and for whom.
     pub target: Target,
+    /// What is added to the requests. It is no part of the fingerprint: it asks for the same tokens in another way.
+    pub extra: ExtraParameters,
+    /// How a person logs in where that happens in a browser.
+    pub browser: BrowserLogin,
     /// Whether plain http to loopback is acceptable.
     pub loopback: LoopbackHttp,
     /// How it is reached. It is no part of the fingerprint: the tokens are the same by whatever way they came, and what
@@ -62,6 +67,8 @@ pub struct IssuerSettings {
 /// How tokens are obtained from an issuer: a closed set, matched in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
+    /// RFC 6749 §4.1 with RFC 7636.
+    AuthorizationCode,
     /// RFC 8628.
     DeviceCode,
     /// RFC 6749 §4.4.
@@ -77,10 +84,11 @@ impl Account {
     /// Returns the grant's name on the wire.
     pub fn grant(&self) -> GrantKind {
         match &self.provider {
-            Provider::Issuer(IssuerSettings { grant: Grant::DeviceCode, .. }) => GrantKind::DeviceCode,
-            Provider::Issuer(IssuerSettings { grant: Grant::ClientCredentials, .. }) => {
-                GrantKind::ClientCredentials
-            }
+            Provider::Issuer(issuer) => match issuer.grant {
+                Grant::AuthorizationCode => GrantKind::AuthorizationCode,
+                Grant::DeviceCode => GrantKind::DeviceCode,
+                Grant::ClientCredentials => GrantKind::ClientCredentials,
+            },
             Provider::Program(_) => GrantKind::Command,
         }
     }
@@ -136,6 +144,7 @@ impl IssuerSettings {
     /// Returns what makes its tokens other tokens.
     fn identity(&self) -> Vec<String> {
         let kind = match self.grant {
+            Grant::AuthorizationCode => "authorization_code",
             Grant::DeviceCode => "device_code",
             Grant::ClientCredentials => "client_credentials",
         };
@@ -170,10 +179,12 @@ impl IssuerSettings {
             clock: clock.clone(),
             client: self.client.clone(),
             target: self.target.clone(),
+            extra: self.extra.clone(),
             loopback: self.loopback,
             environment: environment.clone(),
         });
         match self.grant {
+            Grant::AuthorizationCode => Arc::new(AuthorizationCode { issuer, browser: self.browser.clone() }),
             Grant::DeviceCode => Arc::new(DeviceCode(issuer)),
             Grant::ClientCredentials => Arc::new(ClientCredentials(issuer)),
         }
@@ -211,6 +222,8 @@ mod tests {
                 audience: Some("aud".to_owned()),
                 ..Target::default()
             },
+            extra: ExtraParameters::default(),
+            browser: BrowserLogin::default(),
             loopback: LoopbackHttp::Allowed,
             transport: Transport::default(),
         };
@@ -234,6 +247,8 @@ mod tests {
             client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
             grant: Grant::DeviceCode,
             target: Target { scope: Scope::parse("all"), ..Target::default() },
+            extra: ExtraParameters::default(),
+            browser: BrowserLogin::default(),
             loopback: LoopbackHttp::Refused,
             transport: Transport::default(),
         };

@@ -4,9 +4,11 @@
 //! serde reads each value, and what is wrong goes to one report. Either there is no mistake, or there is no [`Config`].
 
 mod account;
+mod browser;
 mod client;
 mod client_secret;
 pub mod environment;
+mod extra_params;
 pub mod file;
 pub mod mistake;
 mod program;
@@ -146,7 +148,10 @@ mod tests {
     use super::*;
     use crate::account::{Grant, IssuerSettings, Provider};
     use crate::grant::command::DEFAULT_ASSUMED_LIFETIME;
-    use crate::oauth::{ClientAuthentication, ClientSecret, EndpointUrl, Endpoints, LoopbackHttp, Server};
+    use crate::oauth::{
+        ClientAuthentication, ClientSecret, CodeExchange, EndpointUrl, Endpoints, ExtraParameters,
+        LoopbackHttp, Server,
+    };
     use crate::token::Scope;
 
     /// Everything that a file may say.
@@ -183,7 +188,7 @@ mod tests {
     fn a_file_with_everything_gives_its_accounts() {
         let config = parse(FULL).unwrap();
         let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
-        assert_eq!(names, ["ci", "corp", "iap", "sandbox", "service", "vault"]);
+        assert_eq!(names, ["browser", "ci", "corp", "iap", "sandbox", "service", "vault"]);
         assert_eq!(config.default_account.as_ref().unwrap().as_str(), "corp");
         assert_eq!(config.store, KeyChoice::Keyring);
 
@@ -197,11 +202,34 @@ mod tests {
         assert_eq!(corp.target.audience.as_deref(), Some("https://api.example.com"));
         assert_eq!(corp.loopback, LoopbackHttp::Refused);
 
+        let browser = issuer_of(&config, "browser");
+        let endpoints = Endpoints {
+            authorization: Some(url("https://login.example.com/authorize?tenant=1")),
+            ..Endpoints::at(url("https://login.example.com/token"))
+        };
+        assert_eq!(browser.server, Server::Given(endpoints));
+        assert_eq!(browser.grant, Grant::AuthorizationCode);
+        assert_eq!(browser.target.resources, ["https://a", "urn:b"].map(str::to_owned).into());
+        assert_eq!(browser.browser.redirect_uri, Some("http://localhost:53593/callback".parse().unwrap()));
+        assert_eq!(browser.browser.pages.success.as_deref(), Some(Path::new("/home/ann/in.html")));
+        assert_eq!(browser.browser.pages.failure.as_deref(), Some(Path::new("/etc/keyfob/out.html")));
+        assert_eq!(browser.browser.code_exchange, CodeExchange::Repeating);
+        let pair = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+        let extra = ExtraParameters {
+            authorization: pair("prompt", "consent"),
+            token: pair("tenant", "1"),
+            refresh: pair("tenant", "2"),
+        };
+        assert_eq!(browser.extra, extra);
+        let ClientAuthentication::SecretBasicRawId(ClientSecret::File(_)) = browser.client.authentication
+        else {
+            panic!("a file, basic with a raw id")
+        };
+
         let ci = issuer_of(&config, "ci");
         let endpoints = Endpoints {
-            token: url("https://login.example.com/token"),
-            device_authorization: None,
             revocation: Some(url("https://login.example.com/revoke")),
+            ..Endpoints::at(url("https://login.example.com/token"))
         };
         assert_eq!(ci.server, Server::Given(endpoints));
         assert_eq!(ci.grant, Grant::ClientCredentials);
@@ -210,9 +238,8 @@ mod tests {
 
         let sandbox = issuer_of(&config, "sandbox");
         let endpoints = Endpoints {
-            token: url("http://localhost:8080/token"),
             device_authorization: Some(url("http://127.0.0.1:8080/device")),
-            revocation: None,
+            ..Endpoints::at(url("http://localhost:8080/token"))
         };
         assert_eq!(sandbox.server, Server::Given(endpoints));
         assert_eq!(sandbox.loopback, LoopbackHttp::Allowed);
@@ -317,7 +344,7 @@ config.toml:10: accounts.ci.isuer: unknown key; did you mean "issuer"?"#
             r#"config.toml:2: string values must be quoted, expected literal string
 config.toml:3: invalid basic string, expected `"`
 config.toml:5: grant: duplicate key; keep one of the two
-config.toml:6: accounts.prod.colour: unknown key; known here: audience, client_authentication, client_id, client_secret, device_authorization_endpoint, grant, http_proxy, issuer, revocation_endpoint, scopes, tls, token_endpoint
+config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, extra_params, grant, http_proxy, issuer, resources, revocation_endpoint, scopes, tls, token_endpoint
 config.toml:7: missing comma between array elements, expected `,`
 config.toml:9: unclosed table, expected `]`
 config.toml:13: store.key: unknown value "keyrign"; did you mean "keyring"?
@@ -503,8 +530,8 @@ config.toml:14: key with no value, expected `=`"#
             ),
             (
                 "device_code",
-                "client_id = 'c'\nclient_authentication = 'private_key_jwt'",
-                "5: client_authentication: unknown value; use \"client_secret_basic\", \"client_secret_post\" or \
+                "client_id = 'c'\nclient_authentication = 'tls_client_auth'",
+                "5: client_authentication: unknown value; use \"client_secret_basic\", \"client_secret_basic_raw_id\", \"client_secret_post\" or \
                  \"none\""
                     .to_owned(),
             ),
@@ -593,11 +620,11 @@ config.toml:14: key with no value, expected `=`"#
         for (lines, sentences) in [
             (
                 "",
-                "1: grant: missing; write \"device_code\", \"client_credentials\" or \"command\"".to_owned(),
+                "1: grant: missing; write \"authorization_code\", \"device_code\", \"client_credentials\" or \"command\"".to_owned(),
             ),
             (
                 "grant = 'implicit'",
-                "4: grant: unknown value; use \"device_code\", \"client_credentials\" or \"command\""
+                "4: grant: unknown value; use \"authorization_code\", \"device_code\", \"client_credentials\" or \"command\""
                     .to_owned(),
             ),
             (
@@ -637,8 +664,7 @@ config.toml:14: key with no value, expected `=`"#
     fn what_a_later_version_supports_is_named_and_nothing_else_is_asked_for() {
         assert_eq!(
             in_account("flyte = 'dns:///f'\ngrant = 'authorization_code'"),
-            "2: flyte: this version of keyfob does not support this key yet\n\
-             3: grant: this version of keyfob does not support \"authorization_code\" yet"
+            "2: flyte: this version of keyfob does not support this key yet"
         );
     }
 
@@ -684,6 +710,7 @@ config.toml:14: key with no value, expected `=`"#
     fn a_key_that_means_nothing_with_its_grant_is_a_mistake() {
         let keys = [
             "issuer = 'https://i'",
+            "authorization_endpoint = 'https://a'",
             "token_endpoint = 'https://t'",
             "device_authorization_endpoint = 'https://d'",
             "revocation_endpoint = 'https://r'",
@@ -692,6 +719,12 @@ config.toml:14: key with no value, expected `=`"#
             "client_authentication = 'none'",
             "scopes = ['all']",
             "audience = 'a'",
+            "resources = ['https://r']",
+            "extra_params = { token = { a = 'b' } }",
+            "redirect_uri = 'http://127.0.0.1/callback'",
+            "success_page = '/p'",
+            "failure_page = '/p'",
+            "repeat_authorization_params = true",
             "tls = { allow_http_loopback = true }",
             "http_proxy = 'environment'",
         ];
@@ -702,8 +735,8 @@ config.toml:14: key with no value, expected `=`"#
                 format!("4: {key}: has no meaning with grant = \"command\"; remove it")
             );
         }
-        for grant in ["device_code", "client_credentials"] {
-            let issuer = format!("{}\n{}\n{}\ngrant = '{grant}'", keys[0], keys[4], keys[5]);
+        for grant in ["authorization_code", "device_code", "client_credentials"] {
+            let issuer = format!("{}\n{}\n{}\ngrant = '{grant}'", keys[0], keys[5], keys[6]);
             assert_eq!(
                 in_account(&format!("{issuer}\ncommand = ['x']\nassume_lifetime = 9")),
                 format!(
@@ -715,6 +748,91 @@ config.toml:14: key with no value, expected `=`"#
     }
 
     #[test]
+    fn what_a_browser_needs_means_nothing_without_one() {
+        for grant in ["device_code", "client_credentials"] {
+            let meaningless = format!("has no meaning with grant = \"{grant}\"; remove it");
+            assert_eq!(
+                in_account(&format!(
+                    "issuer = 'https://i'\nclient_id = 'c'\nclient_secret = {{ file = '/s' }}\ngrant = '{grant}'\n\
+                     redirect_uri = 'http://localhost'\nsuccess_page = '/p'\nfailure_page = '/p'\n\
+                     repeat_authorization_params = true"
+                )),
+                format!(
+                    "6: redirect_uri: {meaningless}\n7: success_page: {meaningless}\n8: failure_page: \
+                     {meaningless}\n9: repeat_authorization_params: {meaningless}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn about_a_login_in_a_browser_each_mistake_has_its_sentence_8707_1() {
+        const PAGE: &str = "must be an absolute path, or begin with ~/";
+        const OURS: &str = "is sent by keyfob itself; remove it, or use the key of the account that sets it";
+        const VALUE: &str = "must be a text without control characters; leave it out for none";
+        for (lines, sentences) in [
+            (
+                "redirect_uri = 'https://example.com/cb'",
+                "5: redirect_uri: it must begin with http://127.0.0.1, http://[::1] or http://localhost: the \
+                 browser comes back to this machine"
+                    .to_owned(),
+            ),
+            (
+                "redirect_uri = 'http://localhost:0/cb'",
+                "5: redirect_uri: its port must be a number from 1 to 65535, or left out".to_owned(),
+            ),
+            ("success_page = 'p.html'", format!("5: success_page: {PAGE}")),
+            ("failure_page = \"/p\\u0000\"", format!("5: failure_page: {PAGE}")),
+            (
+                "repeat_authorization_params = 'yes'",
+                "5: repeat_authorization_params: must be a boolean, not a string".to_owned(),
+            ),
+            (
+                "resources = ['/api', 'https://a#b', 'https://a b', 'https://a?b=c', 'urn:a:b', '']",
+                "5: resources[0]: must be an absolute URI; begin with https:// or urn:\n\
+                 5: resources[1]: must have no fragment\n\
+                 5: resources[2]: must be an absolute URI; begin with https:// or urn:\n\
+                 5: resources[5]: must be an absolute URI; begin with https:// or urn:"
+                    .to_owned(),
+            ),
+            (
+                "extra_params = 'a=b'",
+                "5: extra_params: must be a table, not a string; write { authorization = { name = \"value\" } }, \
+                 or token, refresh"
+                    .to_owned(),
+            ),
+            (
+                "extra_params = { authorisation = { a = 'b' } }",
+                "5: extra_params.authorisation: unknown key; did you mean \"authorization\"?".to_owned(),
+            ),
+            (
+                "extra_params = { token = { a = 1, b = '', c = 'fine' } }",
+                format!("5: extra_params.token.a: must be a string, not an integer\n5: extra_params.token.b: {VALUE}"),
+            ),
+            (
+                "[accounts.a.extra_params.authorization]\nprompt = 'consent'\nstate = 'fixed'\nscope = 'all'",
+                format!(
+                    "7: extra_params.authorization.state: {OURS}\n8: extra_params.authorization.scope: {OURS}"
+                ),
+            ),
+            (
+                "extra_params = { refresh = { 'a b' = 'c' } }",
+                "5: extra_params.refresh.\"a b\": the name of a parameter must be visible ASCII characters".to_owned(),
+            ),
+        ] {
+            let lines =
+                format!("issuer = 'https://i'\nclient_id = 'c'\ngrant = 'authorization_code'\n{lines}");
+            assert_eq!(in_account(&lines), sentences, "{lines}");
+        }
+        let endpoints = "token_endpoint = 'https://t'\nclient_id = 'c'\ngrant = 'authorization_code'";
+        assert_eq!(
+            in_account(endpoints),
+            "1: authorization_endpoint: missing, and grant = \"authorization_code\" begins there; write the URL, or \
+             an issuer in place of all endpoints"
+        );
+    }
+
+    #[test]
     fn an_account_with_a_program_and_a_wrong_grant_is_asked_for_no_issuer() {
         assert_eq!(
             in_account("grant = 'comand'\ncommand = ['gcloud']"),
@@ -722,7 +840,7 @@ config.toml:14: key with no value, expected `=`"#
         );
         assert_eq!(
             in_account("command = ['gcloud']"),
-            "1: grant: missing; write \"device_code\", \"client_credentials\" or \"command\""
+            "1: grant: missing; write \"authorization_code\", \"device_code\", \"client_credentials\" or \"command\""
         );
     }
 
@@ -743,6 +861,11 @@ config.toml:14: key with no value, expected `=`"#
         const CANARY: &str = "CANARY-hunter2";
         let keys = [
             "issuer",
+            "authorization_endpoint",
+            "redirect_uri",
+            "success_page",
+            "resources",
+            "extra_params",
             "token_endpoint",
             "device_authorization_endpoint",
             "revocation_endpoint",

@@ -3,6 +3,7 @@
 //! A [`TokenSource`] has no state that matters: what is held, when it is renewed and who waits belongs to the owner
 //! task of the account. `renew` cannot ask a person; only `begin_login` can.
 
+pub mod authorization_code;
 pub(crate) mod client_credentials;
 pub mod command;
 pub(crate) mod device_code;

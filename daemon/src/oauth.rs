@@ -5,6 +5,7 @@
 //! ([`Server`]) and who we are to it ([`Client`]).
 
 pub(crate) mod answer;
+pub(crate) mod authorization;
 pub(crate) mod client_auth;
 #[cfg_attr(not(test), expect(dead_code, reason = "the first to use it is gRPC"))]
 pub(crate) mod connector;
@@ -22,10 +23,14 @@ pub mod transport;
 pub(crate) mod unreachable;
 
 mod form;
+mod id_token;
 mod metadata;
+mod pkce;
+mod random;
 #[cfg(test)]
 pub(crate) mod scripted_server;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -141,15 +146,77 @@ impl fmt::Display for Server {
     }
 }
 
-/// The endpoints of an authorization server that we use.
+/// The endpoints of an authorization server that we use, and what it says of itself beside them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// RFC 6749 §3.2.
     pub token: EndpointUrl,
+    /// RFC 6749 §3.1.
+    pub authorization: Option<EndpointUrl>,
     /// RFC 8628 §3.1.
     pub device_authorization: Option<EndpointUrl>,
     /// RFC 7009 §2.
     pub revocation: Option<EndpointUrl>,
+    /// The issuer identifier, letter for letter, where it is known.
+    pub issuer: Option<String>,
+    /// Whether every redirect must name the issuer.
+    pub redirects: Redirects,
+    /// Whether it takes the one proof of a code's owner that we give.
+    pub s256: S256,
+}
+
+impl Endpoints {
+    /// Returns an authorization server of which nothing but its token endpoint is known.
+    pub fn at(token: EndpointUrl) -> Self {
+        Self {
+            token,
+            authorization: None,
+            device_authorization: None,
+            revocation: None,
+            issuer: None,
+            redirects: Redirects::MayNameIssuer,
+            s256: S256::Assumed,
+        }
+    }
+}
+
+/// What the redirects of an authorization server say about who sent them (RFC 9207 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// `authorization_response_iss_parameter_supported`: one without `iss` is not from there.
+    NameIssuer,
+    /// It says nothing about it. An `iss` that is there must be right all the same.
+    MayNameIssuer,
+}
+
+/// Whether an authorization server takes the S256 challenge (RFC 8414 §2, `code_challenge_methods_supported`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum S256 {
+    /// It says so, or says nothing.
+    Assumed,
+    /// It lists other methods alone.
+    Lacking,
+}
+
+/// What the exchange of an authorization code sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CodeExchange {
+    /// What RFC 6749 §4.1.3 and RFC 7636 §4.5 ask for.
+    #[default]
+    Plain,
+    /// The parameters of the authorization request as well, for servers that look for them there.
+    Repeating,
+}
+
+/// Parameters that an account adds to its requests, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtraParameters {
+    /// To authorization requests, also to those of devices.
+    pub authorization: BTreeMap<String, String>,
+    /// To requests for first tokens.
+    pub token: BTreeMap<String, String>,
+    /// To requests for new tokens by a refresh token.
+    pub refresh: BTreeMap<String, String>,
 }
 
 /// Who we are to the authorization server.
@@ -168,6 +235,8 @@ pub enum ClientAuthentication {
     None,
     /// `client_secret_basic`.
     SecretBasic(ClientSecret),
+    /// `client_secret_basic` with the identifier as it is, for servers that do not decode it.
+    SecretBasicRawId(ClientSecret),
     /// `client_secret_post`.
     SecretPost(ClientSecret),
 }

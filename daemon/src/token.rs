@@ -163,6 +163,11 @@ impl Scope {
         self.0.is_empty()
     }
 
+    /// Tells whether a value is in it.
+    pub fn contains(&self, value: &str) -> bool {
+        self.0.contains(value)
+    }
+
     /// Reads a space-separated list.
     pub fn parse(text: &str) -> Self {
         text.split_ascii_whitespace().collect()

@@ -129,7 +129,8 @@ fn listed(names: &[AccountName]) -> String {
 mod tests {
     use super::*;
     use crate::account::{Grant, IssuerSettings, Provider};
-    use crate::oauth::{Client, ClientAuthentication, LoopbackHttp, Server};
+    use crate::grant::authorization_code::BrowserLogin;
+    use crate::oauth::{Client, ClientAuthentication, ExtraParameters, LoopbackHttp, Server};
     use crate::token::{Scope, Target};
 
     fn account(name: &str, scope: &str) -> Account {
@@ -139,6 +140,8 @@ mod tests {
             client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
             grant: Grant::DeviceCode,
             target: Target { scope: Scope::parse(scope), ..Target::default() },
+            extra: ExtraParameters::default(),
+            browser: BrowserLogin::default(),
             loopback,
             transport: crate::oauth::transport::Transport::default(),
         };

@@ -20,10 +20,11 @@ use crate::cache::entry::{Entry, NoPaste};
 use crate::cache::login::LoginProgress;
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::Clock;
+use crate::grant::authorization_code::BrowserLogin;
 use crate::grant::{
     Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Revoked, TokenSource, Wanted,
 };
-use crate::oauth::{Client, ClientAuthentication, LoopbackHttp, Server};
+use crate::oauth::{Client, ClientAuthentication, ExtraParameters, LoopbackHttp, Server};
 use crate::store::key::KeyChoice;
 use crate::store::{Sources, Store};
 use crate::token::failure::Failure;
@@ -251,6 +252,8 @@ fn account(client_id: &str) -> Account {
         client: Client { id: client_id.to_owned(), authentication: ClientAuthentication::None },
         grant: Grant::DeviceCode,
         target: Target::default(),
+        extra: ExtraParameters::default(),
+        browser: BrowserLogin::default(),
         loopback: LoopbackHttp::Refused,
         transport: crate::oauth::transport::Transport::default(),
     };

@@ -2,25 +2,29 @@
 
 use keyfob_protocol::account::{AccountName, InvalidAccountName};
 use serde::Deserialize;
+use url::Url;
 
 use crate::account::{Account, Grant, IssuerSettings, Provider};
+use crate::config::browser::{self, browser};
 use crate::config::client::client;
 use crate::config::environment::Environment;
+use crate::config::extra_params::{self, extra_params};
 use crate::config::program::{self, program};
 use crate::config::report::{Reported, Wrong};
 use crate::config::server::server;
 use crate::config::table::Table;
 use crate::config::transport::{self, tls, transport};
+use crate::grant::authorization_code::BrowserLogin;
 use crate::oauth::LoopbackHttp;
 use crate::token::Target;
 
 /// What people may know from the documentation of a later version.
-const LATER_KEYS: [&str; 2] = ["flyte", "authorization_endpoint"];
-const LATER_GRANTS: [&str; 1] = ["authorization_code"];
+const LATER_KEYS: [&str; 1] = ["flyte"];
 
 /// The keys that say something about an issuer, or about us there.
-const ISSUER_KEYS: [&str; 11] = [
+const ISSUER_KEYS: [&str; 18] = [
     "issuer",
+    "authorization_endpoint",
     "token_endpoint",
     "device_authorization_endpoint",
     "revocation_endpoint",
@@ -29,6 +33,12 @@ const ISSUER_KEYS: [&str; 11] = [
     "client_authentication",
     "scopes",
     "audience",
+    "resources",
+    extra_params::KEY,
+    browser::KEYS[0],
+    browser::KEYS[1],
+    browser::KEYS[2],
+    browser::KEYS[3],
     transport::KEYS[0],
     transport::KEYS[1],
 ];
@@ -36,6 +46,7 @@ const ISSUER_KEYS: [&str; 11] = [
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum GrantWord {
+    AuthorizationCode,
     DeviceCode,
     ClientCredentials,
     Command,
@@ -56,20 +67,23 @@ pub(super) fn account(
 }
 
 fn provider(table: &mut Table<'_>, environment: &Environment) -> Result<Provider, Reported> {
-    let word = table.word("grant", &LATER_GRANTS);
-    let missing = Wrong::new("missing").hint(r#"write "device_code", "client_credentials" or "command""#);
+    let word = table.read("grant");
+    let missing = Wrong::new("missing")
+        .hint(r#"write "authorization_code", "device_code", "client_credentials" or "command""#);
     let grant = match table.require("grant", word, missing) {
         Ok(GrantWord::Command) => {
             let excluded = table.exclude(&ISSUER_KEYS, &meaningless("command"));
             let program = program(table);
             return excluded.and(program).map(Provider::Program);
         }
-        Ok(GrantWord::DeviceCode) => {
-            table.exclude(&program::KEYS, &meaningless("device_code")).map(|()| Grant::DeviceCode)
+        Ok(GrantWord::AuthorizationCode) => {
+            let excluded = table.exclude(&program::KEYS, &meaningless("authorization_code"));
+            excluded.map(|()| Grant::AuthorizationCode)
         }
-        Ok(GrantWord::ClientCredentials) => table
-            .exclude(&program::KEYS, &meaningless("client_credentials"))
-            .map(|()| Grant::ClientCredentials),
+        Ok(GrantWord::DeviceCode) => without_browser(table, "device_code").map(|()| Grant::DeviceCode),
+        Ok(GrantWord::ClientCredentials) => {
+            without_browser(table, "client_credentials").map(|()| Grant::ClientCredentials)
+        }
         // By its other keys it is an account with a program: nobody is asked for an issuer.
         Err(reported) if table.has("command") => {
             table.overlook(&ISSUER_KEYS);
@@ -81,6 +95,11 @@ fn provider(table: &mut Table<'_>, environment: &Environment) -> Result<Provider
         }
     };
     issuer(table, grant, environment).map(Provider::Issuer)
+}
+
+fn without_browser(table: &mut Table<'_>, grant: &str) -> Result<(), Reported> {
+    let program = table.exclude(&program::KEYS, &meaningless(grant));
+    table.exclude(&browser::KEYS, &meaningless(grant)).and(program)
 }
 
 fn meaningless(grant: &str) -> Wrong {
@@ -103,6 +122,12 @@ fn issuer(
     let client = client(table, grant, environment);
     let scope = table.list("scopes", scope_value);
     let audience = table.parse("audience", audience);
+    let resources = table.list("resources", resource);
+    let extra = extra_params(table);
+    let browser = match grant {
+        Ok(Grant::AuthorizationCode) | Err(_) => browser(table, environment),
+        Ok(Grant::DeviceCode | Grant::ClientCredentials) => Ok(BrowserLogin::default()),
+    };
     Ok(IssuerSettings {
         server: server?,
         client: client?,
@@ -110,8 +135,10 @@ fn issuer(
         target: Target {
             scope: scope?.unwrap_or_default().into_iter().collect(),
             audience: audience?,
-            ..Target::default()
+            resources: resources?.unwrap_or_default().into_iter().collect(),
         },
+        extra: extra?,
+        browser: browser?,
         loopback: tls?.loopback,
         transport: transport?,
     })
@@ -133,4 +160,17 @@ fn audience(text: String) -> Result<String, Wrong> {
         return Err(Wrong::new("must be a text without control characters").hint("leave it out for none"));
     }
     Ok(text)
+}
+
+/// Accepts a resource indicator: an absolute URI without a fragment (RFC 8707 §2).
+fn resource(text: String) -> Result<String, Wrong> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match Url::parse(&text) {
+        Ok(_) if !is_plain => {
+            Err(Wrong::new("must have no spaces, control characters or letters outside ASCII"))
+        }
+        Ok(url) if url.fragment().is_some() => Err(Wrong::new("must have no fragment")),
+        Ok(_) => Ok(text),
+        Err(_) => Err(Wrong::new("must be an absolute URI").hint("begin with https:// or urn:")),
+    }
 }

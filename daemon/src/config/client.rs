@@ -14,6 +14,7 @@ use crate::oauth::{Client, ClientAuthentication, ClientSecret};
 #[serde(rename_all = "snake_case")]
 enum Method {
     ClientSecretBasic,
+    ClientSecretBasicRawId,
     ClientSecretPost,
     None,
 }
@@ -36,7 +37,7 @@ pub(super) fn client(
             let wrong = Wrong::new(r#"missing, and grant = "client_credentials" needs it"#);
             Err(table.missing("client_secret", wrong.hint(r#"write { file = "/path/to/it" }"#)))
         }
-        (Ok(Grant::ClientCredentials | Grant::DeviceCode) | Err(_), _) => secret,
+        (Ok(Grant::AuthorizationCode | Grant::ClientCredentials | Grant::DeviceCode) | Err(_), _) => secret,
     };
     let authentication = authentication(table, method, secret);
     Ok(Client { id: id?, authentication: authentication? })
@@ -52,8 +53,14 @@ fn authentication(
         (None | Some(Method::ClientSecretBasic), Some(secret)) => {
             Ok(ClientAuthentication::SecretBasic(secret))
         }
+        (Some(Method::ClientSecretBasicRawId), Some(secret)) => {
+            Ok(ClientAuthentication::SecretBasicRawId(secret))
+        }
         (Some(Method::ClientSecretPost), Some(secret)) => Ok(ClientAuthentication::SecretPost(secret)),
-        (Some(Method::ClientSecretBasic | Method::ClientSecretPost), None) => {
+        (
+            Some(Method::ClientSecretBasic | Method::ClientSecretBasicRawId | Method::ClientSecretPost),
+            None,
+        ) => {
             let wrong = Wrong::new("missing, and client_authentication needs it");
             Err(table.missing("client_secret", wrong.hint(r#"write { file = "/path/to/it" }"#)))
         }

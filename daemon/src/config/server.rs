@@ -5,6 +5,7 @@ use crate::config::report::{Reported, Wrong};
 use crate::config::table::Table;
 use crate::oauth::{EndpointUrl, Endpoints, InvalidEndpoint, LoopbackHttp, Server};
 
+const AUTHORIZATION: &str = "authorization_endpoint";
 const TOKEN: &str = "token_endpoint";
 const DEVICE_AUTHORIZATION: &str = "device_authorization_endpoint";
 const REVOCATION: &str = "revocation_endpoint";
@@ -16,11 +17,12 @@ pub(super) fn server(
     loopback: LoopbackHttp,
 ) -> Result<Server, Reported> {
     let issuer = table.parse("issuer", |text: String| issuer(text, loopback));
+    let authorization = table.parse(AUTHORIZATION, |text: &str| endpoint(text, loopback));
     let token = table.parse(TOKEN, |text: &str| endpoint(text, loopback));
     let device_authorization = table.parse(DEVICE_AUTHORIZATION, |text: &str| endpoint(text, loopback));
     let revocation = table.parse(REVOCATION, |text: &str| endpoint(text, loopback));
-    let given: Vec<_> =
-        [TOKEN, DEVICE_AUTHORIZATION, REVOCATION].into_iter().filter(|key| table.has(key)).collect();
+    let keys = [AUTHORIZATION, TOKEN, DEVICE_AUTHORIZATION, REVOCATION];
+    let given: Vec<_> = keys.into_iter().filter(|key| table.has(key)).collect();
     if table.has("issuer") {
         let beside = Wrong::new("the metadata of the issuer names the endpoints")
             .hint("remove either the issuer or all endpoints");
@@ -36,17 +38,24 @@ pub(super) fn server(
     }
     let hint = "write the URL, or an issuer in place of all endpoints";
     let token = table.require(TOKEN, token, Wrong::new("missing").hint(hint));
-    let device_authorization = match grant {
-        Ok(Grant::DeviceCode) => {
-            let wrong = Wrong::new(r#"missing, and grant = "device_code" begins there"#).hint(hint);
-            table.require(DEVICE_AUTHORIZATION, device_authorization, wrong).map(Some)
+    let begins = |table: &mut Table<'_>, key, entry, grant: &str| {
+        let wrong = Wrong::new(format!("missing, and grant = \"{grant}\" begins there")).hint(hint);
+        table.require(key, entry, wrong).map(Some)
+    };
+    let (authorization, device_authorization) = match grant {
+        Ok(Grant::AuthorizationCode) => {
+            (begins(table, AUTHORIZATION, authorization, "authorization_code"), device_authorization)
         }
-        Ok(Grant::ClientCredentials) | Err(_) => device_authorization,
+        Ok(Grant::DeviceCode) => {
+            (authorization, begins(table, DEVICE_AUTHORIZATION, device_authorization, "device_code"))
+        }
+        Ok(Grant::ClientCredentials) | Err(_) => (authorization, device_authorization),
     };
     Ok(Server::Given(Endpoints {
-        token: token?,
+        authorization: authorization?,
         device_authorization: device_authorization?,
         revocation: revocation?,
+        ..Endpoints::at(token?)
     }))
 }
 

@@ -155,6 +155,21 @@ impl<'d> Table<'d> {
         tables.into_iter().collect()
     }
 
+    /// Reads a string for each key, whatever its name.
+    pub(super) fn strings(
+        &mut self,
+        check: impl Fn(&str, &str) -> Result<(), Wrong>,
+    ) -> Result<BTreeMap<String, String>, Reported> {
+        self.known = self.entries.keys().copied().collect();
+        let read = |(name, item): (&&'d str, &Item<'d>)| {
+            let value: String = self.deserialize(&item.place(), item.value)?;
+            check(name, &value).map_err(|wrong| self.blame(name, wrong))?;
+            Ok(((*name).to_owned(), value))
+        };
+        let pairs: Vec<_> = self.entries.iter().map(read).collect();
+        pairs.into_iter().collect()
+    }
+
     /// Reports the keys of a later version that are there.
     pub(super) fn reserve(&mut self, later: &[&'static str]) {
         self.elsewhere.extend(later);

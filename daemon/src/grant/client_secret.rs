@@ -54,6 +54,9 @@ pub(crate) async fn credentials(client: &Client, environment: &Environment) -> R
     let proof = match &client.authentication {
         ClientAuthentication::None => Ok(Proof::None),
         ClientAuthentication::SecretBasic(secret) => fetch(secret, environment).await.map(Proof::Basic),
+        ClientAuthentication::SecretBasicRawId(secret) => {
+            fetch(secret, environment).await.map(Proof::BasicRawId)
+        }
         ClientAuthentication::SecretPost(secret) => fetch(secret, environment).await.map(Proof::Post),
     };
     let proof = proof.map_err(|error| error.classify())?;

@@ -66,9 +66,8 @@ pub(crate) async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
     // Once for the whole login: a program that prints the secret may ask a person.
     let credentials = issuer.credentials(&known).await?;
     let request = issuer.request(endpoint, &credentials);
-    let target = &known.target;
     let asked =
-        Asked { scope: &target.scope, audience: target.audience.as_deref(), loopback: issuer.loopback };
+        Asked { target: &known.target, extra: &issuer.extra.authorization, loopback: issuer.loopback };
     let answered = device::authorize(&request, asked).await;
     let codes = answered.map_err(|error| error.classify(Presented::ClientAlone))?;
 

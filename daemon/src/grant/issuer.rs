@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use crate::clock::Clock;
 use crate::grant::client_secret;
+use crate::grant::loopback::RedirectUri;
 use crate::grant::program::Environment;
 use crate::grant::{Revoked, Wanted};
 use crate::oauth::client_auth::Credentials;
@@ -15,8 +16,8 @@ use crate::oauth::error::{Error, Presented};
 use crate::oauth::http::Http;
 use crate::oauth::request::Request;
 use crate::oauth::revocation::{self, Answered, Subject};
-use crate::oauth::token_endpoint::{self, Exchange};
-use crate::oauth::{Client, EndpointUrl, Endpoints, LoopbackHttp};
+use crate::oauth::token_endpoint::{self, Exchange, Terms};
+use crate::oauth::{Client, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp};
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Target, TokenSet};
 
@@ -33,6 +34,8 @@ pub(crate) struct Issuer {
     pub(crate) client: Client,
     /// For what, and for whom.
     pub(crate) target: Target,
+    /// What is added to the requests.
+    pub(crate) extra: ExtraParameters,
     /// Whether a page for people may be on loopback without TLS.
     pub(crate) loopback: LoopbackHttp,
     /// What a program that prints the client's secret gets.
@@ -55,6 +58,8 @@ pub(crate) struct Known {
     pub(crate) client: Client,
     /// For what, and for whom.
     pub(crate) target: Target,
+    /// Where the browser is to be sent back to, where the issuer says so.
+    pub(crate) redirect_uri: Option<RedirectUri>,
     /// The header in which the resource server wants the access token; absent means `authorization`.
     pub(crate) header: Option<String>,
 }
@@ -67,7 +72,7 @@ impl Issuer {
             Site::Issuer(discovery) => {
                 let discovered = discovery.endpoints(self.clock.now()).await;
                 let endpoints = discovered.map_err(|error| error.classify())?;
-                Ok(Known { endpoints, client, target, header: None })
+                Ok(Known { endpoints, client, target, redirect_uri: None, header: None })
             }
         }
     }
@@ -95,8 +100,12 @@ impl Issuer {
         wanted: &Wanted,
     ) -> Result<TokenSet, Error> {
         let request = self.request(&known.endpoints.token, credentials);
-        let asked = &wanted.target(&known.target).scope;
-        let tokens = token_endpoint::exchange(&request, exchange, asked).await?;
+        let terms = Terms {
+            scope: &wanted.target(&known.target).scope,
+            issuer: known.endpoints.issuer.as_deref(),
+            extra: &self.extra,
+        };
+        let tokens = token_endpoint::exchange(&request, exchange, terms).await?;
         Ok(TokenSet { header: known.header.clone(), ..tokens })
     }
 
@@ -148,6 +157,7 @@ impl Issuer {
             clock: Clock::system(),
             client: Client { id: "cli".to_owned(), authentication },
             target: Target { scope: crate::token::Scope::parse("all"), ..Target::default() },
+            extra: ExtraParameters::default(),
             loopback: LoopbackHttp::Allowed,
             environment: Environment::from_own([]),
         }

@@ -26,6 +26,8 @@ pub(crate) enum Proof {
     None,
     /// `client_secret_basic`.
     Basic(SecretString),
+    /// `client_secret_basic` with the identifier as it is.
+    BasicRawId(SecretString),
     /// `client_secret_post`.
     Post(SecretString),
 }
@@ -38,7 +40,12 @@ impl Credentials {
             Proof::Post(secret) => {
                 (form.with("client_id", &self.client_id).with_secret("client_secret", secret), None)
             }
-            Proof::Basic(secret) => (form, Some(basic(&self.client_id, secret))),
+            Proof::Basic(secret) => {
+                (form, Some(basic(&encoded(&self.client_id), &encoded(secret.expose_secret()))))
+            }
+            Proof::BasicRawId(secret) => {
+                (form, Some(basic(&self.client_id, &encoded(secret.expose_secret()).replace('*', "%2A"))))
+            }
         }
     }
 
@@ -46,18 +53,19 @@ impl Credentials {
     pub(crate) fn secret(&self) -> Option<&SecretString> {
         match &self.proof {
             Proof::None => None,
-            Proof::Basic(secret) | Proof::Post(secret) => Some(secret),
+            Proof::Basic(secret) | Proof::BasicRawId(secret) | Proof::Post(secret) => Some(secret),
         }
     }
 }
 
-/// Returns the header's value: id and secret are form-encoded first (RFC 6749 §2.3.1), so that a colon in the id and
-/// every character outside ASCII survive.
-fn basic(id: &str, secret: &SecretString) -> SecretString {
-    let pair = Zeroizing::new(format!("{}:{}", *encoded(id), *encoded(secret.expose_secret())));
+/// Returns the header's value, of an identifier and a secret that are encoded.
+fn basic(id: &str, secret: &str) -> SecretString {
+    let pair = Zeroizing::new(format!("{id}:{secret}"));
     format!("Basic {}", *Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()))).into()
 }
 
+/// Returns a text form-encoded (RFC 6749 §2.3.1), so that a colon in an identifier and every character outside ASCII
+/// survive.
 fn encoded(text: &str) -> Zeroizing<String> {
     let encoded = Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
     // Either form decodes to the same. Secrets often have a tilde, and some issuers do not decode at all.
@@ -90,6 +98,15 @@ mod tests {
     }
 
     #[test]
+    fn the_header_with_a_raw_id_is_the_one_that_flytekit_sends() {
+        let (body, header) = applied(Proof::BasicRawId("s3c/ret+ ~é:x".into()));
+        assert_eq!(body, "grant_type=client_credentials");
+        assert_eq!(header.as_deref(), Some("Basic bXkgaWQ6czNjJTJGcmV0JTJCK34lQzMlQTklM0F4"));
+        let (_, header) = applied(Proof::BasicRawId("*".into()));
+        assert_eq!(header.as_deref(), Some("Basic bXkgaWQ6JTJB"));
+    }
+
+    #[test]
     fn the_header_survives_awkward_ids_and_secrets_6749_11() {
         for (id, secret, pair) in [
             ("my id", "s3c/ret+ ~é:x", "my+id:s3c%2Fret%2B+~%C3%A9%3Ax"),
@@ -99,7 +116,7 @@ mod tests {
             ("client", "ключ&=", "client:%D0%BA%D0%BB%D1%8E%D1%87%26%3D"),
             ("0oa1b2-c_3.d", "Ab0-_.*", "0oa1b2-c_3.d:Ab0-_.*"),
         ] {
-            let header = basic(id, &secret.into());
+            let header = basic(&encoded(id), &encoded(secret));
             let decoded =
                 BASE64_STANDARD.decode(header.expose_secret().strip_prefix("Basic ").unwrap()).unwrap();
             assert_eq!(String::from_utf8(decoded).unwrap(), pair);

@@ -3,6 +3,7 @@
 //! The thing to get wrong: the `device_code` buys the tokens, so it is as secret as they are; the `user_code` is what is
 //! shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::oauth::form::Form;
 use crate::oauth::json::{self, Member};
 use crate::oauth::request::Request;
 use crate::oauth::{LoopbackHttp, is_loopback};
-use crate::token::Scope;
+use crate::token::Target;
 
 /// RFC 8628 §3.2.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
@@ -61,10 +62,10 @@ impl fmt::Debug for DeviceAuthorization {
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
-    /// The scope.
-    pub(crate) scope: &'a Scope,
-    /// The audience, where the issuer wants to know.
-    pub(crate) audience: Option<&'a str>,
+    /// For what, and for whom.
+    pub(crate) target: &'a Target,
+    /// What the account adds.
+    pub(crate) extra: &'a BTreeMap<String, String>,
     /// Whether the page may be on loopback without TLS.
     pub(crate) loopback: LoopbackHttp,
 }
@@ -74,8 +75,8 @@ pub(crate) async fn authorize(request: &Request<'_>, asked: Asked<'_>) -> Result
     let form = Form::default()
         // Required here (RFC 8628 §3.1), even of a client whose authentication names it as well.
         .with("client_id", &request.credentials.client_id)
-        .with("scope", asked.scope.to_string())
-        .with("audience", asked.audience.unwrap_or_default());
+        .asking_for(asked.target)
+        .with_extra(asked.extra);
     request.post(form, |answer| authorization(answer, asked.loopback)).await
 }
 
@@ -143,6 +144,7 @@ mod tests {
     use crate::oauth::client_auth::{Credentials, Proof};
     use crate::oauth::http::Http;
     use crate::oauth::scripted_server::{ScriptedServer, json};
+    use crate::token::Scope;
 
     fn read(body: &str) -> Result<DeviceAuthorization, Kind> {
         authorization(&Answer::plain(200, body), LoopbackHttp::Refused)
@@ -229,19 +231,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_request_names_client_scope_and_audience_once() {
+    async fn the_request_names_client_and_target_once_8707_1() {
         let server = ScriptedServer::answering([json(200, &with(PAGE))]).await;
         let (http, endpoint) = (Http::new().unwrap(), server.endpoint("/device"));
-        let scope = Scope::parse("offline all");
+        let extra = BTreeMap::from([("prompt".to_owned(), "consent".to_owned())]);
         for (proof, audience, expected) in [
-            (Proof::None, None, "scope=all+offline&client_id=cli"),
-            (Proof::Basic("s".into()), Some("aud"), "client_id=cli&scope=all+offline&audience=aud"),
-            (Proof::Post("s".into()), None, "scope=all+offline&client_id=cli&client_secret=s"),
+            (Proof::None, None, "scope=all+offline&resource=https%3A%2F%2Fa&prompt=consent&client_id=cli"),
+            (
+                Proof::Basic("s".into()),
+                Some("aud"),
+                "client_id=cli&scope=all+offline&audience=aud&resource=https%3A%2F%2Fa&prompt=consent",
+            ),
+            (
+                Proof::Post("s".into()),
+                None,
+                "scope=all+offline&resource=https%3A%2F%2Fa&prompt=consent&client_id=cli&client_secret=s",
+            ),
         ] {
             let credentials = Credentials { client_id: "cli".to_owned(), proof };
             let started = Clock::system().now();
             let request = Request { http: &http, endpoint: &endpoint, credentials: &credentials, started };
-            let asked = Asked { scope: &scope, audience, loopback: LoopbackHttp::Refused };
+            let target = Target {
+                scope: Scope::parse("offline all"),
+                audience: audience.map(str::to_owned),
+                resources: ["https://a".to_owned()].into(),
+            };
+            let asked = Asked { target: &target, extra: &extra, loopback: LoopbackHttp::Refused };
             authorize(&request, asked).await.unwrap();
             let request = server.requests().pop().unwrap();
             assert_eq!(request.split_once("\r\n\r\n").unwrap().1, expected);

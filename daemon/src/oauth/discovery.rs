@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn given_endpoints_are_not_asked_for() {
         let token = EndpointUrl::parse("https://a/t", LoopbackHttp::Refused).unwrap();
-        let given = Endpoints { token, device_authorization: None, revocation: None };
+        let given = Endpoints::at(token);
         let discovery = Discovery::new(Server::Given(given.clone()), Http::new().unwrap());
         assert_eq!(discovery.endpoints(Clock::system().now()).await.unwrap(), given);
     }

@@ -110,6 +110,41 @@ pub(crate) struct Refusal {
     pub(crate) uri: Option<String>,
 }
 
+impl Refusal {
+    /// Decides what it means in a redirect, where no status comes with it (RFC 6749 §4.1.2.1).
+    pub(crate) fn in_redirect(&self, host: &str) -> Failure {
+        match &self.code {
+            Code::AccessDenied => {
+                Failure::Refused { message: format!("the login was denied in the browser: {self}").into() }
+            }
+            Code::ServerError | Code::TemporarilyUnavailable => {
+                Failure::transient(format!("{host} answered {self}"))
+            }
+            Code::InvalidScope => {
+                Failure::misconfigured(format!("{host} does not grant this scope: check scopes: {self}"))
+            }
+            Code::InvalidTarget => Failure::misconfigured(format!(
+                "{host} gives no tokens for this resource: check resources and audience: {self}"
+            )),
+            Code::InvalidRequest
+            | Code::InvalidClient
+            | Code::UnauthorizedClient
+            | Code::UnsupportedGrantType
+            | Code::UnsupportedResponseType => Failure::misconfigured(format!(
+                "{host} does not accept the request: check the account, and the client's registration: {self}"
+            )),
+            Code::InvalidGrant
+            | Code::AuthorizationPending
+            | Code::SlowDown
+            | Code::ExpiredToken
+            | Code::UnsupportedTokenType
+            | Code::Other(_) => {
+                Failure::Refused { message: format!("{host} refused the login: {self}").into() }
+            }
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code.as_str())?;
@@ -122,7 +157,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The error codes that we know (RFC 6749 §5.2, RFC 8628 §3.5, RFC 7009 §2.2.1).
+/// The error codes that we know (RFC 6749 §4.1.2.1 and §5.2, RFC 8628 §3.5, RFC 7009 §2.2.1, RFC 8707 §2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     InvalidRequest,
@@ -136,12 +171,16 @@ pub(crate) enum Code {
     AccessDenied,
     ExpiredToken,
     UnsupportedTokenType,
+    UnsupportedResponseType,
+    InvalidTarget,
+    ServerError,
+    TemporarilyUnavailable,
     /// Any other.
     Other(String),
 }
 
 impl Code {
-    const KNOWN: [Self; 11] = [
+    const KNOWN: [Self; 15] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -153,6 +192,10 @@ impl Code {
         Self::AccessDenied,
         Self::ExpiredToken,
         Self::UnsupportedTokenType,
+        Self::UnsupportedResponseType,
+        Self::InvalidTarget,
+        Self::ServerError,
+        Self::TemporarilyUnavailable,
     ];
 
     fn as_str(&self) -> &str {
@@ -168,6 +211,10 @@ impl Code {
             Self::AccessDenied => "access_denied",
             Self::ExpiredToken => "expired_token",
             Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::InvalidTarget => "invalid_target",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::Other(code) => code,
         }
     }
@@ -186,6 +233,8 @@ pub(crate) enum Presented {
     RefreshToken,
     /// A device code.
     DeviceCode,
+    /// An authorization code.
+    AuthorizationCode,
     /// Nothing else.
     ClientAlone,
 }
@@ -251,6 +300,12 @@ impl Error {
             (Code::InvalidGrant, Presented::DeviceCode) if status.is_client_error() => {
                 Failure::Refused { message: format!("{host} refused the device code: {refusal}").into() }
             }
+            // A code is good for one exchange: there is no other way on than another login.
+            (Code::InvalidGrant, Presented::AuthorizationCode) if status.is_client_error() => {
+                Failure::Refused {
+                    message: format!("{host} refused the authorization code: {refusal}").into(),
+                }
+            }
             (Code::AccessDenied, Presented::DeviceCode) => Failure::Refused {
                 message: format!("the login was denied on the other device: {refusal}").into(),
             },
@@ -269,6 +324,9 @@ impl Error {
             (Code::InvalidRequest, _) => Failure::misconfigured(format!(
                 "{host} does not accept the request: check the account: {refusal}"
             )),
+            (Code::InvalidTarget, _) => Failure::misconfigured(format!(
+                "{host} gives no tokens for this resource: check resources and audience: {refusal}"
+            )),
             (
                 Code::InvalidGrant
                 | Code::AccessDenied
@@ -276,6 +334,9 @@ impl Error {
                 | Code::AuthorizationPending
                 | Code::SlowDown
                 | Code::UnsupportedTokenType
+                | Code::UnsupportedResponseType
+                | Code::ServerError
+                | Code::TemporarilyUnavailable
                 | Code::Other(_),
                 _,
             ) => Failure::transient(self.to_string()),

@@ -58,6 +58,16 @@ pub(crate) fn secret(member: Member<'_>) -> Option<SecretString> {
     text(member).map(SecretString::from)
 }
 
+/// Returns a member that is an array of strings.
+pub(crate) fn texts(member: Member<'_>) -> Option<Vec<String>> {
+    serde_json::from_str(member?.get()).ok()
+}
+
+/// Tells whether a member is `true`.
+pub(crate) fn flag(member: Member<'_>) -> bool {
+    member.is_some_and(|raw| raw.get() == "true")
+}
+
 /// Returns a member that is a number of seconds, or a string that holds one. What is not positive is zero; nothing is
 /// longer than `longest`.
 pub(crate) fn duration(member: Member<'_>, longest: Duration) -> Option<Duration> {

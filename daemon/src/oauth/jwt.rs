@@ -1,7 +1,7 @@
-//! A look into an access token that happens to be a JWT (RFC 7519).
+//! A look into a token that happens to be a JWT (RFC 7519). Nothing is verified.
 //!
-//! Only for a hint where the issuer does not tell the lifetime. Nothing is verified, and nothing but time is read: an
-//! access token is opaque to its client (RFC 6749 §1.4).
+//! Of an access token nothing but its time is read, for a hint where the issuer does not tell the lifetime: it is opaque
+//! to its client (RFC 6749 §1.4). An ID token is for its client, which checks it in [`super::id_token`].
 
 use std::time::Duration;
 
@@ -24,13 +24,17 @@ struct Claims<'a> {
 
 /// Returns the `exp` of a token that looks like a JWT.
 pub(crate) fn expiry(token: &str) -> Option<Timestamp> {
+    numeric_date(json::object::<Claims<'_>>(&claims(token)?).ok()?.exp)
+}
+
+/// Returns the claims of a token that looks like a JWT, unverified and as they are written.
+pub(crate) fn claims(token: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut parts = token.split('.');
     let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return None;
     };
-    let claims = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?);
-    numeric_date(json::object::<Claims<'_>>(&claims).ok()?.exp)
+    BASE64_URL_SAFE_NO_PAD.decode(claims).ok().map(Zeroizing::new)
 }
 
 /// Returns a member that is Unix time in seconds (RFC 7519 §2), or a string that holds one.

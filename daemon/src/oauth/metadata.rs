@@ -11,7 +11,7 @@ use url::Url;
 use crate::oauth::error::{self, Kind, Presented};
 use crate::oauth::http::Http;
 use crate::oauth::json::{self, Member};
-use crate::oauth::{EndpointUrl, Endpoints, InvalidEndpoint, LoopbackHttp};
+use crate::oauth::{EndpointUrl, Endpoints, InvalidEndpoint, LoopbackHttp, Redirects, S256, pkce};
 use crate::token::failure::Failure;
 
 /// Why an issuer's endpoints are unknown.
@@ -73,9 +73,15 @@ struct MetadataMembers<'a> {
     #[serde(borrow)]
     token_endpoint: Member<'a>,
     #[serde(borrow)]
+    authorization_endpoint: Member<'a>,
+    #[serde(borrow)]
     device_authorization_endpoint: Member<'a>,
     #[serde(borrow)]
     revocation_endpoint: Member<'a>,
+    #[serde(borrow)]
+    authorization_response_iss_parameter_supported: Member<'a>,
+    #[serde(borrow)]
+    code_challenge_methods_supported: Member<'a>,
 }
 
 /// Fetches an issuer's metadata.
@@ -137,14 +143,21 @@ fn endpoints(
             reason: Box::new(reason),
         })
     };
+    let names_issuer = json::flag(members.authorization_response_iss_parameter_supported);
+    let methods = json::texts(members.code_challenge_methods_supported);
+    let lacks_s256 = methods.is_some_and(|methods| methods.iter().all(|method| method != pkce::METHOD));
     Ok(Endpoints {
         token: endpoint("token_endpoint", members.token_endpoint)?
             .ok_or_else(|| Error::NoTokenEndpoint(issuer.to_owned()))?,
+        authorization: endpoint("authorization_endpoint", members.authorization_endpoint)?,
         device_authorization: endpoint(
             "device_authorization_endpoint",
             members.device_authorization_endpoint,
         )?,
         revocation: endpoint("revocation_endpoint", members.revocation_endpoint)?,
+        issuer: Some(found),
+        redirects: if names_issuer { Redirects::NameIssuer } else { Redirects::MayNameIssuer },
+        s256: if lacks_s256 { S256::Lacking } else { S256::Assumed },
     })
 }
 
@@ -226,13 +239,52 @@ mod tests {
             "--flag",
             "$(id)",
         ] {
-            for member in ["token_endpoint", "device_authorization_endpoint", "revocation_endpoint"] {
+            for member in [
+                "token_endpoint",
+                "authorization_endpoint",
+                "device_authorization_endpoint",
+                "revocation_endpoint",
+            ] {
                 let other = if member == "token_endpoint" { "x" } else { "token_endpoint" };
                 let body = format!(r#"{{"issuer":"https://a","{other}":"https://a/t","{member}":"{bad}"}}"#);
                 let error = read(&body, "https://a").unwrap_err();
                 assert!(matches!(error, Error::Endpoint { .. }), "{member} {bad}: {error}");
                 assert!(matches!(error.classify(), Failure::Misconfigured { .. }));
             }
+        }
+    }
+
+    #[test]
+    fn what_an_issuer_promises_about_its_redirects_is_read_9207_2() {
+        for (value, expected) in [
+            ("true", Redirects::NameIssuer),
+            ("false", Redirects::MayNameIssuer),
+            ("null", Redirects::MayNameIssuer),
+            (r#""true""#, Redirects::MayNameIssuer),
+        ] {
+            let body = format!(
+                r#"{{"issuer":"https://a","token_endpoint":"https://a/t","authorization_response_iss_parameter_supported":{value}}}"#
+            );
+            let endpoints = read(&body, "https://a").unwrap();
+            assert_eq!((endpoints.redirects, endpoints.issuer.as_deref()), (expected, Some("https://a")));
+        }
+    }
+
+    #[test]
+    fn s256_is_lacking_only_where_others_are_listed_without_it_7636_2() {
+        for (value, expected) in [
+            (r#"["S256"]"#, S256::Assumed),
+            (r#"["plain","S256"]"#, S256::Assumed),
+            (r#"["plain"]"#, S256::Lacking),
+            (r#"["s256"]"#, S256::Lacking),
+            ("[]", S256::Lacking),
+            ("null", S256::Assumed),
+            (r#""S256""#, S256::Assumed),
+        ] {
+            let body = format!(
+                r#"{{"issuer":"https://a","token_endpoint":"https://a/t","code_challenge_methods_supported":{value}}}"#
+            );
+            assert_eq!(read(&body, "https://a").unwrap().s256, expected, "{value}");
         }
     }
 

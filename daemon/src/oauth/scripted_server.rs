@@ -51,9 +51,10 @@ impl ScriptedServer {
     /// Returns all endpoints at this server.
     pub(crate) fn endpoints(&self) -> Endpoints {
         Endpoints {
-            token: self.endpoint("/token"),
+            authorization: Some(self.endpoint("/authorize")),
             device_authorization: Some(self.endpoint("/device")),
             revocation: Some(self.endpoint("/revoke")),
+            ..Endpoints::at(self.endpoint("/token"))
         }
     }
 

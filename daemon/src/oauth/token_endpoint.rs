@@ -10,12 +10,15 @@ use serde::Deserialize;
 
 use crate::clock::{Moment, Now};
 use crate::oauth::answer::Answer;
+use crate::oauth::authorization::Attempt;
 use crate::oauth::error::{Error, Kind, Presented};
 use crate::oauth::form::Form;
+use crate::oauth::id_token::{self, Expected};
 use crate::oauth::json::{self, Member};
 use crate::oauth::jwt;
 use crate::oauth::request::Request;
-use crate::token::{AccessToken, RefreshToken, Scope, Target, TokenSet};
+use crate::oauth::{CodeExchange, ExtraParameters};
+use crate::token::{AccessToken, IdToken, RefreshToken, Scope, Target, TokenSet};
 
 /// The longest life that we believe in: a longer one is a mistake, and is renewed before it matters.
 pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -23,6 +26,15 @@ pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 36
 /// What is given for tokens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Exchange<'a> {
+    /// RFC 6749 §4.1.3. To be sent once, whatever comes of it: a code that comes twice may cost its tokens (§4.1.2).
+    AuthorizationCode {
+        /// The code.
+        code: &'a SecretString,
+        /// The login that it answers.
+        attempt: &'a Attempt,
+        /// What goes with it.
+        sends: CodeExchange,
+    },
     /// RFC 6749 §6.
     RefreshToken {
         /// The refresh token.
@@ -34,56 +46,86 @@ pub(crate) enum Exchange<'a> {
     /// RFC 8628 §3.4.
     DeviceCode(&'a SecretString),
     /// RFC 6749 §4.4.
-    ClientCredentials {
-        /// What is asked for.
-        scope: &'a Scope,
-        /// For whom, where the issuer wants to know.
-        audience: Option<&'a str>,
-    },
+    ClientCredentials(&'a Target),
 }
 
-impl Exchange<'_> {
-    fn form(self) -> Form {
+/// What an exchange goes by, whatever is given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    /// What is granted where the answer does not say (RFC 6749 §5.1).
+    pub(crate) scope: &'a Scope,
+    /// The issuer identifier, where it is known: an ID token is from there.
+    pub(crate) issuer: Option<&'a str>,
+    /// What the account adds.
+    pub(crate) extra: &'a ExtraParameters,
+}
+
+impl<'a> Exchange<'a> {
+    fn form(self, extra: &ExtraParameters) -> Form {
         match self {
+            Self::AuthorizationCode { code, attempt, sends } => {
+                let form = Form::default()
+                    .with("grant_type", "authorization_code")
+                    .with_secret("code", code)
+                    .with("redirect_uri", attempt.redirect_uri())
+                    .with_secret("code_verifier", attempt.verifier());
+                let form = match sends {
+                    CodeExchange::Plain => form,
+                    CodeExchange::Repeating => form.and(attempt.parameters()),
+                };
+                form.with_extra(&extra.token)
+            }
             Self::RefreshToken { refresh, wanted } => {
                 let form = Form::default()
                     .with("grant_type", "refresh_token")
                     .with_secret("refresh_token", &refresh.secret);
-                match wanted {
+                let form = match wanted {
                     None => form,
-                    Some(Target { scope, audience, .. }) => form
-                        .with("scope", scope.to_string())
-                        .with("audience", audience.clone().unwrap_or_default()),
-                }
+                    Some(target) => form.asking_for(target),
+                };
+                form.with_extra(&extra.refresh)
             }
             Self::DeviceCode(device_code) => Form::default()
                 .with("grant_type", "urn:ietf:params:oauth:grant-type:device_code")
-                .with_secret("device_code", device_code),
-            Self::ClientCredentials { scope, audience } => Form::default()
+                .with_secret("device_code", device_code)
+                .with_extra(&extra.token),
+            Self::ClientCredentials(target) => Form::default()
                 .with("grant_type", "client_credentials")
-                .with("scope", scope.to_string())
-                .with("audience", audience.unwrap_or_default()),
+                .asking_for(target)
+                .with_extra(&extra.token),
         }
     }
 
     /// Returns what an `invalid_grant` would be about.
     pub(crate) fn presented(self) -> Presented {
         match self {
+            Self::AuthorizationCode { .. } => Presented::AuthorizationCode,
             Self::RefreshToken { .. } => Presented::RefreshToken,
             Self::DeviceCode(_) => Presented::DeviceCode,
-            Self::ClientCredentials { .. } => Presented::ClientAlone,
+            Self::ClientCredentials(_) => Presented::ClientAlone,
+        }
+    }
+
+    /// Returns what an ID token must repeat.
+    fn nonce(self) -> Option<&'a SecretString> {
+        match self {
+            Self::AuthorizationCode { attempt, .. } => attempt.nonce(),
+            Self::RefreshToken { .. } | Self::DeviceCode(_) | Self::ClientCredentials(_) => None,
         }
     }
 }
 
-/// Asks for tokens, once. `asked` is the scope that is granted where the answer names none (RFC 6749 §5.1).
+/// Asks for tokens, once.
 pub(crate) async fn exchange(
     request: &Request<'_>,
     exchange: Exchange<'_>,
-    asked: &Scope,
+    terms: Terms<'_>,
 ) -> Result<TokenSet, Error> {
-    let origin = request.endpoint.origin();
-    request.post(exchange.form(), |answer| tokens(answer, origin, asked, request.started)).await
+    let client_id = &request.credentials.client_id;
+    let expected = Expected { issuer: terms.issuer, client_id, nonce: exchange.nonce() };
+    let reader =
+        Reader { origin: request.endpoint.origin(), asked: terms.scope, expected, started: request.started };
+    request.post(exchange.form(terms.extra), |answer| reader.tokens(answer)).await
 }
 
 /// RFC 6749 §5.1.
@@ -98,31 +140,62 @@ struct TokenMembers<'a> {
     #[serde(borrow)]
     refresh_token: Member<'a>,
     #[serde(borrow)]
+    id_token: Member<'a>,
+    #[serde(borrow)]
     scope: Member<'a>,
 }
 
-fn tokens(answer: &Answer, origin: String, asked: &Scope, started: Now) -> Result<TokenSet, Kind> {
-    let members: TokenMembers<'_> = answer.members()?;
-    let access =
-        json::secret(members.access_token).ok_or_else(|| answer.unusable("it has no access_token"))?;
-    match json::text(members.token_type) {
-        Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
-        Some(kind) => return Err(answer.unusable(&format!("its token_type is {kind:?}, not Bearer"))),
-        None => return Err(answer.unusable("it has no token_type")),
+/// What an answer is read by.
+struct Reader<'a> {
+    origin: String,
+    asked: &'a Scope,
+    expected: Expected<'a>,
+    started: Now,
+}
+
+impl Reader<'_> {
+    fn tokens(&self, answer: &Answer) -> Result<TokenSet, Kind> {
+        let (origin, started) = (&self.origin, self.started);
+        let members: TokenMembers<'_> = answer.members()?;
+        let access =
+            json::secret(members.access_token).ok_or_else(|| answer.unusable("it has no access_token"))?;
+        match json::text(members.token_type) {
+            Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
+            Some(kind) => return Err(answer.unusable(&format!("its token_type is {kind:?}, not Bearer"))),
+            None => return Err(answer.unusable("it has no token_type")),
+        }
+        let expires_at = expiry(&members, &access, started);
+        if expires_at.is_none() {
+            tracing::warn!(%origin, "the issuer does not tell how long its tokens live");
+        }
+        let refresh = json::secret(members.refresh_token);
+        if refresh.is_none() && members.refresh_token.is_some() {
+            tracing::warn!(%origin, "the refresh_token of the answer is not a text and is passed over");
+        }
+        let scope =
+            json::text(members.scope).map_or_else(|| self.asked.clone(), |scope| Scope::parse(&scope));
+        let access = AccessToken::new(access, started.moment, expires_at)
+            .map_err(|invalid| answer.unusable(&invalid.to_string()))?;
+        let id = self.id_token(&members, answer)?;
+        let refresh = refresh.map(|secret| RefreshToken { secret, origin: origin.clone() });
+        Ok(TokenSet { refresh, id, scope, ..TokenSet::of(access) })
     }
-    let expires_at = expiry(&members, &access, started);
-    if expires_at.is_none() {
-        tracing::warn!(%origin, "the issuer does not tell how long its tokens live");
+
+    /// Reads the ID token. A bad one ends the login that asked for it. Anywhere else it is passed over: the new refresh
+    /// token beside it may be the only one that works.
+    fn id_token(&self, members: &TokenMembers<'_>, answer: &Answer) -> Result<Option<IdToken>, Kind> {
+        let Some(token) = json::secret(members.id_token) else { return Ok(None) };
+        match id_token::accept(token, &self.expected, self.started) {
+            Ok(token) => Ok(Some(token)),
+            Err(invalid) if self.expected.nonce.is_some() => {
+                Err(answer.unusable(&format!("its ID token {invalid}")))
+            }
+            Err(invalid) => {
+                tracing::warn!(origin = %self.origin, %invalid, "the ID token of the answer is passed over");
+                Ok(None)
+            }
+        }
     }
-    let refresh = json::secret(members.refresh_token);
-    if refresh.is_none() && members.refresh_token.is_some() {
-        tracing::warn!(%origin, "the refresh_token of the answer is not a text and is passed over");
-    }
-    let scope = json::text(members.scope).map_or_else(|| asked.clone(), |scope| Scope::parse(&scope));
-    let access = AccessToken::new(access, started.moment, expires_at)
-        .map_err(|invalid| answer.unusable(&invalid.to_string()))?;
-    let refresh = refresh.map(|secret| RefreshToken { secret, origin });
-    Ok(TokenSet { refresh, scope, ..TokenSet::of(access) })
 }
 
 /// Returns when the access token expires, as far as anybody says.
@@ -139,6 +212,7 @@ fn expiry(members: &TokenMembers<'_>, access: &SecretString, started: Now) -> Op
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::oauth::authorization::Asked;
     use crate::oauth::client_auth::{Credentials, Proof};
     use crate::oauth::http::Http;
     use crate::oauth::scripted_server::{ScriptedServer, json};
@@ -147,8 +221,17 @@ mod tests {
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
     fn read(body: &str) -> Result<TokenSet, Kind> {
-        let now = Clock::following_tokio().now();
-        tokens(&Answer::plain(200, body), "https://i".to_owned(), &Scope::parse("asked"), now)
+        read_for(body, None)
+    }
+
+    fn read_for(body: &str, nonce: Option<&SecretString>) -> Result<TokenSet, Kind> {
+        let reader = Reader {
+            origin: "https://i".to_owned(),
+            asked: &Scope::parse("asked"),
+            expected: Expected { issuer: Some("https://i"), client_id: "cli", nonce },
+            started: Clock::following_tokio().now(),
+        };
+        reader.tokens(&Answer::plain(200, body))
     }
 
     fn with(members: &str) -> String {
@@ -271,7 +354,21 @@ mod tests {
         let credentials = Credentials { client_id: "cli".to_owned(), proof };
         let started = Clock::system().now();
         let request = Request { http: &http, endpoint: &endpoint, credentials: &credentials, started };
-        exchange(&request, what, &Scope::parse("asked")).await
+        let extra = |name: &str| [(name.to_owned(), "x".to_owned())].into();
+        let extra = ExtraParameters { authorization: extra("a"), token: extra("t"), refresh: extra("r") };
+        let terms = Terms { scope: &Scope::parse("asked"), issuer: None, extra: &extra };
+        exchange(&request, what, terms).await
+    }
+
+    fn attempt(server: &ScriptedServer) -> Attempt {
+        let asked = Asked {
+            endpoints: &server.endpoints(),
+            client_id: "cli",
+            redirect_uri: "http://localhost:53593/callback",
+            target: &Target { scope: Scope::parse("all"), ..Target::default() },
+            extra: &[("a".to_owned(), "x".to_owned())].into(),
+        };
+        Attempt::new(asked).unwrap()
     }
 
     #[tokio::test]
@@ -279,32 +376,96 @@ mod tests {
         let server = ScriptedServer::answering([json(200, &with(""))]).await;
         let refresh = RefreshToken { secret: "RT".into(), origin: server.issuer() };
         let code = "DC".into();
-        let scope = Scope::parse("offline all");
-        let client = Exchange::ClientCredentials { scope: &scope, audience: Some("https://api") };
-        let nothing_asked = Scope::default();
-        let bare = Exchange::ClientCredentials { scope: &nothing_asked, audience: None };
+        let target = Target {
+            scope: Scope::parse("offline all"),
+            audience: Some("https://api".to_owned()),
+            resources: ["b:1", "a:1"].map(str::to_owned).into(),
+        };
+        let bare = Target::default();
+        let attempt = attempt(&server);
+        let verifier = attempt.verifier().expose_secret();
+        let challenge =
+            attempt.url().query_pairs().find(|(name, _)| name == "code_challenge").unwrap().1.into_owned();
+        let state = attempt.state();
+        let plain = format!(
+            "grant_type=authorization_code&code=DC&redirect_uri=http%3A%2F%2Flocalhost%3A53593%2Fcallback&\
+             code_verifier={verifier}&t=x&client_id=cli"
+        );
+        let repeating = format!(
+            "grant_type=authorization_code&code=DC&redirect_uri=http%3A%2F%2Flocalhost%3A53593%2Fcallback&\
+             code_verifier={verifier}&response_type=code&scope=all&state={state}&code_challenge={challenge}&\
+             code_challenge_method=S256&a=x&t=x&client_id=cli"
+        );
         for (proof, what, expected) in [
             (
                 Proof::None,
                 Exchange::RefreshToken { refresh: &refresh, wanted: None },
-                "grant_type=refresh_token&refresh_token=RT&client_id=cli",
+                "grant_type=refresh_token&refresh_token=RT&r=x&client_id=cli",
+            ),
+            (
+                Proof::None,
+                Exchange::RefreshToken { refresh: &refresh, wanted: Some(&target) },
+                "grant_type=refresh_token&refresh_token=RT&scope=all+offline&audience=https%3A%2F%2Fapi&\
+                 resource=a%3A1&resource=b%3A1&r=x&client_id=cli",
+            ),
+            (
+                Proof::None,
+                Exchange::AuthorizationCode { code: &code, attempt: &attempt, sends: CodeExchange::Plain },
+                &plain,
+            ),
+            (
+                Proof::None,
+                Exchange::AuthorizationCode {
+                    code: &code,
+                    attempt: &attempt,
+                    sends: CodeExchange::Repeating,
+                },
+                &repeating,
             ),
             (
                 Proof::None,
                 Exchange::DeviceCode(&code),
-                "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=DC&client_id=cli",
+                "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=DC&t=x&client_id=cli",
             ),
             (
                 Proof::Basic("s".into()),
-                client,
-                "grant_type=client_credentials&scope=all+offline&audience=https%3A%2F%2Fapi",
+                Exchange::ClientCredentials(&target),
+                "grant_type=client_credentials&scope=all+offline&audience=https%3A%2F%2Fapi&resource=a%3A1&\
+                 resource=b%3A1&t=x",
             ),
-            (Proof::Post("s".into()), bare, "grant_type=client_credentials&client_id=cli&client_secret=s"),
+            (
+                Proof::Post("s".into()),
+                Exchange::ClientCredentials(&bare),
+                "grant_type=client_credentials&t=x&client_id=cli&client_secret=s",
+            ),
         ] {
             exchanged(&server, proof, what).await.unwrap();
             let request = server.requests().pop().unwrap();
             assert_eq!(request.split_once("\r\n\r\n").unwrap().1, expected);
         }
+    }
+
+    #[test]
+    fn a_bad_id_token_ends_the_login_that_asked_for_it_and_nothing_else_oidc_1() {
+        let exp = Clock::following_tokio().now().wall.as_second() + 60;
+        let token = |nonce: &str| {
+            let claims =
+                format!(r#"{{"iss":"https://i","sub":"a","aud":"cli","exp":{exp},"nonce":"{nonce}"}}"#);
+            let claims = BASE64_URL_SAFE_NO_PAD.encode(claims);
+            with(&format!(r#","refresh_token":"RT","id_token":"e.{claims}.s""#))
+        };
+        let nonce = "N".into();
+        let id = read_for(&token("N"), Some(&nonce)).unwrap().id.unwrap();
+        assert!(id.expires_at.is_some() && id.secret().expose_secret().starts_with("e."));
+        let kind = read_for(&token("M"), Some(&nonce)).unwrap_err();
+        assert_eq!(kind.to_string(), "gave an answer that is not usable: its ID token answers another login");
+        assert!(read(&token("M")).unwrap().id.is_some());
+        // Past the login the tokens beside it are worth more than it is.
+        let bad = with(r#","refresh_token":"RT","id_token":"opaque""#);
+        assert!(read_for(&bad, Some(&nonce)).is_err());
+        let tokens = read(&bad).unwrap();
+        assert!(tokens.id.is_none() && tokens.refresh.is_some());
+        assert!(read_for(&with(""), Some(&nonce)).unwrap().id.is_none());
     }
 
     #[tokio::test]
