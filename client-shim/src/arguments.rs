@@ -17,7 +17,7 @@ pub(crate) enum Command {
     /// Print a token.
     Token(TokenOptions, Start),
     /// Log in.
-    Login(Account, QrCode, Start),
+    Login(LoginOptions, Start),
     /// Log out.
     Logout(Account, Start),
     /// Show the accounts.
@@ -60,6 +60,19 @@ pub(crate) struct TokenOptions {
     pub(crate) wait: Option<u64>,
 }
 
+/// How to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoginOptions {
+    /// To what.
+    pub(crate) account: Account,
+    /// In which way.
+    pub(crate) way: Way,
+    /// What becomes of a page for a browser on this machine.
+    pub(crate) opening: Opening,
+    /// What becomes of a page for any device.
+    pub(crate) qr_code: QrCode,
+}
+
 /// What is shown of the accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StatusOptions {
@@ -83,6 +96,28 @@ pub(crate) enum Account {
 pub(crate) enum Start {
     /// Where none answers.
     IfNeeded,
+    /// Not by us.
+    Never,
+}
+
+/// In which way a person logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The account's.
+    Configured,
+    /// The account's, in a browser on another machine: its last address is brought by hand.
+    Paste,
+    /// By a code that is entered on any device.
+    DeviceCode,
+}
+
+/// Whether a page is opened in a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// In a desktop session.
+    OnDesktop,
+    /// Wherever it may be.
+    Always,
     /// Not by us.
     Never,
 }
@@ -141,6 +176,10 @@ const MIN_TTL: Known = Known { name: "--min-ttl", value: Value::Seconds };
 const WAIT: Known = Known { name: "--wait", value: Value::Seconds };
 const NO_AUTOSTART: Known = Known { name: "--no-autostart", value: Value::None };
 const NO_QR: Known = Known { name: "--no-qr", value: Value::None };
+const BROWSER: Known = Known { name: "--browser", value: Value::None };
+const NO_BROWSER: Known = Known { name: "--no-browser", value: Value::None };
+const PASTE: Known = Known { name: "--paste", value: Value::None };
+const DEVICE: Known = Known { name: "--device", value: Value::None };
 const JSON: Known = Known { name: "--json", value: Value::None };
 const HELP: Known = Known { name: "--help", value: Value::None };
 
@@ -169,10 +208,7 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
             },
             start,
         )),
-        Verb::Login => {
-            let qr_code = if parsed.has(NO_QR) { QrCode::Never } else { QrCode::IfItFits };
-            Ok(Command::Login(parsed.account(account)?, qr_code, start))
-        }
+        Verb::Login => Ok(Command::Login(parsed.login(account)?, start)),
         Verb::Logout => Ok(Command::Logout(parsed.account(account)?, start)),
         Verb::Status => {
             let form = if parsed.has(JSON) { Form::Json } else { Form::Table };
@@ -203,7 +239,7 @@ impl Verb {
     fn accepts(self) -> (&'static [Known], Operand) {
         match self {
             Self::Token => (&[MIN_TTL, WAIT, NO_AUTOSTART], Operand::Account),
-            Self::Login => (&[NO_QR, NO_AUTOSTART], Operand::Account),
+            Self::Login => (&[BROWSER, NO_BROWSER, PASTE, DEVICE, NO_QR, NO_AUTOSTART], Operand::Account),
             Self::Logout => (&[NO_AUTOSTART], Operand::Account),
             Self::Status => (&[JSON, NO_AUTOSTART], Operand::Account),
             Self::Reload | Self::Stop => (&[], Operand::None),
@@ -294,6 +330,30 @@ impl Parsed {
         self.seconds.iter().rev().find(|(name, _)| *name == option.name).map(|(_, seconds)| *seconds)
     }
 
+    fn login(&mut self, account: Option<&OsStr>) -> Result<LoginOptions, Mistake> {
+        for (one, other) in [(PASTE, DEVICE), (BROWSER, NO_BROWSER), (BROWSER, PASTE)] {
+            if self.has(one) && self.has(other) {
+                return Err(Mistake::Contradiction {
+                    one: one.name,
+                    other: other.name,
+                    topic: Verb::Login.name(),
+                });
+            }
+        }
+        let way = match (self.has(PASTE), self.has(DEVICE)) {
+            (true, _) => Way::Paste,
+            (false, true) => Way::DeviceCode,
+            (false, false) => Way::Configured,
+        };
+        let opening = match (self.has(BROWSER), self.has(NO_BROWSER) || self.has(PASTE)) {
+            (true, _) => Opening::Always,
+            (false, true) => Opening::Never,
+            (false, false) => Opening::OnDesktop,
+        };
+        let qr_code = if self.has(NO_QR) { QrCode::Never } else { QrCode::IfItFits };
+        Ok(LoginOptions { account: self.account(account)?, way, opening, qr_code })
+    }
+
     fn account(&mut self, variable: Option<&OsStr>) -> Result<Account, Mistake> {
         if let Some(name) = self.operand.take() {
             return Ok(Account::Named(name.parse()?));
@@ -338,6 +398,11 @@ mod tests {
         Command::Token(TokenOptions { account, min_ttl, wait }, Start::IfNeeded)
     }
 
+    fn login(account: Account, way: Way, opening: Opening) -> Command {
+        let options = LoginOptions { account, way, opening, qr_code: QrCode::IfItFits };
+        Command::Login(options, Start::IfNeeded)
+    }
+
     #[test]
     fn every_command_is_read() {
         let cases = [
@@ -352,8 +417,24 @@ mod tests {
                     Start::Never,
                 ),
             ),
-            ("login", Command::Login(Account::Default, QrCode::IfItFits, Start::IfNeeded)),
-            ("login --no-qr prod --no-autostart", Command::Login(named("prod"), QrCode::Never, Start::Never)),
+            ("login", login(Account::Default, Way::Configured, Opening::OnDesktop)),
+            ("login --paste prod", login(named("prod"), Way::Paste, Opening::Never)),
+            ("login --device", login(Account::Default, Way::DeviceCode, Opening::OnDesktop)),
+            ("login --browser", login(Account::Default, Way::Configured, Opening::Always)),
+            ("login --no-browser --paste", login(Account::Default, Way::Paste, Opening::Never)),
+            ("login --no-browser", login(Account::Default, Way::Configured, Opening::Never)),
+            (
+                "login --no-qr prod --no-autostart",
+                Command::Login(
+                    LoginOptions {
+                        account: named("prod"),
+                        way: Way::Configured,
+                        opening: Opening::OnDesktop,
+                        qr_code: QrCode::Never,
+                    },
+                    Start::Never,
+                ),
+            ),
             ("logout -- prod", Command::Logout(named("prod"), Start::IfNeeded)),
             ("status", Command::Status(StatusOptions { account: None, form: Form::Table }, Start::IfNeeded)),
             (
@@ -403,6 +484,11 @@ mod tests {
             ),
             ("token --wait=", r#"--wait takes a whole number of seconds, not ""; run: keyfob help token"#),
             ("status --json=yes", "--json takes no value; run: keyfob help status"),
+            ("login --paste --device", "--paste and --device contradict each other; run: keyfob help login"),
+            (
+                "login --no-browser --browser",
+                "--browser and --no-browser contradict each other; run: keyfob help login",
+            ),
             ("token a b", r#"the argument "b" is one too many; run: keyfob help token"#),
             ("stop now", r#"the argument "now" is one too many; run: keyfob help stop"#),
         ];

@@ -48,8 +48,8 @@ pub(crate) enum Error {
     Io(io::Error),
 }
 
-/// A question.
-#[derive(Clone, Debug)]
+/// A question. What it carries may be a secret, so it has no `Debug` form.
+#[derive(Clone)]
 pub(crate) struct Request {
     /// What to do.
     pub(crate) method: Method,
@@ -57,6 +57,8 @@ pub(crate) struct Request {
     pub(crate) target: String,
     /// In what form.
     pub(crate) accept: Accept,
+    /// What goes with it, as JSON; empty if nothing does.
+    pub(crate) body: String,
 }
 
 /// The methods of the protocol.
@@ -82,7 +84,17 @@ pub(crate) enum Accept {
 impl Request {
     /// Returns a question that is answered in JSON.
     pub(crate) fn new(method: Method, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), accept: Accept::Json }
+        Self { method, target: target.into(), accept: Accept::Json, body: String::new() }
+    }
+
+    /// Adds what goes with it, as JSON.
+    pub(crate) fn with(self, body: String) -> Self {
+        Self { body, ..self }
+    }
+
+    /// Returns the question as it is sent.
+    fn text(&self) -> String {
+        self.head() + &self.body
     }
 
     fn head(&self) -> String {
@@ -91,9 +103,13 @@ impl Request {
             Accept::PlainText => "text/plain",
         };
         let (method, length) = match self.method {
-            Method::Get => ("GET", ""),
-            Method::Post => ("POST", "Content-Length: 0\r\n"),
-            Method::Delete => ("DELETE", ""),
+            Method::Get => ("GET", String::new()),
+            Method::Post if self.body.is_empty() => ("POST", "Content-Length: 0\r\n".to_owned()),
+            Method::Post => {
+                let length = self.body.len();
+                ("POST", format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"))
+            }
+            Method::Delete => ("DELETE", String::new()),
         };
         let target = &self.target;
         format!(
@@ -128,7 +144,7 @@ impl Connection {
 
     /// Asks. The send timeout of the connection bounds this too.
     pub(crate) fn send(&mut self, request: &Request) -> Result<(), Error> {
-        self.stream.write_all(request.head().as_bytes()).map_err(during_exchange)
+        self.stream.write_all(request.text().as_bytes()).map_err(during_exchange)
     }
 
     /// Waits for the answer until a deadline, or a signal; nothing if it is not there by then.
@@ -207,14 +223,19 @@ mod tests {
             method: Method::Get,
             target: "/v1/accounts/~/token?wait=10".to_owned(),
             accept: Accept::PlainText,
+            body: String::new(),
         };
         assert_eq!(
             request.head(),
             "GET /v1/accounts/~/token?wait=10 HTTP/1.1\r\nHost: keyfob\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
         );
         assert_eq!(
-            Request::new(Method::Post, "/v1/stop").head(),
+            Request::new(Method::Post, "/v1/stop").text(),
             "POST /v1/stop HTTP/1.1\r\nHost: keyfob\r\nAccept: application/json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(
+            Request::new(Method::Post, "/x").with(r#"{"a":"ä"}"#.to_owned()).text(),
+            "POST /x HTTP/1.1\r\nHost: keyfob\r\nAccept: application/json\r\nContent-Type: application/json\r\nContent-Length: 10\r\nConnection: close\r\n\r\n{\"a\":\"ä\"}"
         );
     }
 

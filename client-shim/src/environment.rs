@@ -19,6 +19,12 @@ pub(crate) struct Environment {
     pub(crate) no_autostart: Option<OsString>,
     /// `NO_COLOR`: neither colours nor bold type.
     pub(crate) no_color: Option<OsString>,
+    /// `BROWSER`: programs that open a page.
+    pub(crate) browser: Option<OsString>,
+    /// `DISPLAY` or `WAYLAND_DISPLAY`: there is a desktop.
+    pub(crate) has_display: bool,
+    /// `SSH_CONNECTION` or `SSH_TTY`: the person is in front of another machine.
+    pub(crate) is_ssh: bool,
     /// `TERM`: `dumb` cannot rewrite a line.
     pub(crate) term: Option<OsString>,
 }

@@ -8,19 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keyfob_protocol::account::AccountName;
-use keyfob_protocol::error::Exit;
-use keyfob_protocol::login::{LoginState, LoginStatus};
+use keyfob_protocol::error::{ErrorCode, Exit};
+use keyfob_protocol::login::{LoginPrompt, LoginState, LoginStatus, PastedRedirect};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
-use crate::arguments::{Account, QrCode};
+use crate::arguments::{LoginOptions, Opening, Way};
+use crate::browser::{self, Seat};
 use crate::client::{self, Client};
 use crate::clock::{Deadline, now, pause};
 use crate::connection::{Error, Method, Request};
 use crate::display;
 use crate::environment::Environment;
 use crate::failure::{Failure, INTERRUPTED};
-use crate::prompt::{self, Occasion};
+use crate::paste::{Input, Line, Paste};
+use crate::prompt::{self, Occasion, Visit};
 use crate::screen::Screen;
 
 /// How long the daemon may take to start a login: it answers before it asks the issuer.
@@ -34,6 +36,12 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// How often the time that is left is shown, and Ctrl-C looked for if its signal came at a bad moment.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often standard input is looked at while somebody pastes: a person should not notice.
+const PASTE_TICK: Duration = Duration::from_millis(100);
+
+/// How long the daemon may take to judge what was pasted.
+const JUDGING: Duration = Duration::from_secs(10);
 
 /// How long a login is followed. Issuers end theirs after half an hour at most.
 const LONGEST_LOGIN: Duration = Duration::from_secs(60 * 60);
@@ -62,33 +70,41 @@ pub(crate) enum NotSignedIn {
 }
 
 /// A login that is followed.
-struct Follower {
+struct Follower<'a> {
     /// The daemon that has the login: another one would know nothing of it.
     client: Client,
     screen: Screen,
     machine: String,
     interrupted: Arc<AtomicBool>,
+    environment: &'a Environment,
+    /// Becomes [`Opening::Never`] once a page was opened: one tab is enough.
+    opening: Opening,
+    /// Standard input, if somebody is asked to paste.
+    paste: Option<Paste>,
 }
 
 /// Logs in.
-pub(crate) fn run(
-    account: &Account,
-    client: &Client,
-    qr_code: QrCode,
-    environment: &Environment,
-) -> Result<(), Failure> {
+pub(crate) fn run(options: LoginOptions, client: &Client, environment: &Environment) -> Result<(), Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     // In this order a second Ctrl-C ends the program at once.
     flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), Arc::clone(&interrupted))
         .and_then(|_| flag::register(SIGINT, Arc::clone(&interrupted)))
         .map_err(Failure::Signals)?;
-    let start = Request::new(Method::Post, target(account.segment()));
+    let path = target(options.account.segment());
+    let start = match options.way {
+        Way::Configured | Way::Paste => path,
+        Way::DeviceCode => path + "?flow=device_code",
+    };
+    let start = Request::new(Method::Post, start);
     let status = client.ask_for(&start, Deadline::after(START))?;
-    let follower = Follower {
+    let mut follower = Follower {
         client: client.running(),
-        screen: Screen::look(qr_code, environment),
+        screen: Screen::look(options.qr_code, environment),
         machine: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         interrupted,
+        environment,
+        opening: options.opening,
+        paste: (options.way == Way::Paste).then(Paste::begin),
     };
     let outcome = follower.follow(status);
     // What comes next must not stand behind the changing line.
@@ -108,8 +124,8 @@ impl NotSignedIn {
     }
 }
 
-impl Follower {
-    fn follow(&self, mut status: LoginStatus) -> Result<AccountName, Failure> {
+impl Follower<'_> {
+    fn follow(&mut self, mut status: LoginStatus) -> Result<AccountName, Failure> {
         let deadline = Deadline::after(LONGEST_LOGIN);
         self.show(&status)?;
         loop {
@@ -136,22 +152,25 @@ impl Follower {
     }
 
     /// Waits for a change, or until the daemon says that there was none.
-    fn next(&self, status: &LoginStatus) -> Result<LoginStatus, Failure> {
+    fn next(&mut self, status: &LoginStatus) -> Result<LoginStatus, Failure> {
         let deadline = Deadline::after(POLL_WAIT + MARGIN);
         let path = target(status.account.as_str());
         let poll = format!("{path}?after={}&wait={}", status.revision, POLL_WAIT.as_secs());
         let mut connection = self.client.connect(deadline)?;
-        let unreachable = |error| self.client.unreachable(error);
+        let client = self.client.running();
+        let unreachable = |error| client.unreachable(error);
         connection.send(&Request::new(Method::Get, poll)).map_err(unreachable)?;
         let answer = loop {
             if self.interrupted.load(Ordering::Relaxed) {
                 return Err(self.cancel(&path));
             }
+            let tick = if self.paste.is_some() { PASTE_TICK } else { TICK };
             if let Some(answer) =
-                connection.answer_by(deadline.min(Deadline::after(TICK))).map_err(unreachable)?
+                connection.answer_by(deadline.min(Deadline::after(tick))).map_err(unreachable)?
             {
                 break answer;
             }
+            self.take_paste(status)?;
             if deadline.left().is_none() {
                 return Err(unreachable(Error::Late));
             }
@@ -167,14 +186,72 @@ impl Follower {
         }
     }
 
+    /// Takes what was pasted, as soon as the login asks for it.
+    fn take_paste(&mut self, status: &LoginStatus) -> Result<(), Failure> {
+        let (Some(paste), LoginState::Asking { prompt: LoginPrompt::Visit { .. }, .. }) =
+            (&self.paste, &status.login)
+        else {
+            return Ok(());
+        };
+        let complaint = match paste.input() {
+            Input::NotYet => return Ok(()),
+            Input::End => {
+                self.paste = None;
+                return self.screen.say("\nthere is nothing more to read; Ctrl-C cancels the login\n");
+            }
+            Input::Line(Line::Cut) => {
+                "the terminal has cut the address; save it in a file, and run: keyfob login --paste < FILE"
+                    .to_owned()
+            }
+            Input::Line(Line::Text(url)) => match self.bring(&status.account, url) {
+                Ok(_) => {
+                    self.paste = None;
+                    return Ok(());
+                }
+                // The login goes on: it was another text.
+                Err(Failure::Refused(why)) if why.error == ErrorCode::BadRequest => why.to_string(),
+                Err(failure) => return Err(failure),
+            },
+        };
+        self.screen.say(&format!("{complaint}\naddress: "))
+    }
+
+    /// Brings the daemon what was pasted.
+    fn bring(&self, account: &AccountName, url: String) -> Result<LoginStatus, Failure> {
+        let body = serde_json::to_string(&PastedRedirect { url }).unwrap_or_default();
+        let path = format!("{}/redirect", target(account.as_str()));
+        self.client.ask_for(&Request::new(Method::Post, path).with(body), Deadline::after(JUDGING))
+    }
+
+    /// Opens a page in a browser where that is wanted; tells how it is visited.
+    fn visit(&mut self, prompt: &LoginPrompt) -> Visit {
+        let seat = Seat::of(self.environment);
+        let wants = match self.opening {
+            Opening::Always => true,
+            Opening::OnDesktop => seat == Seat::Desktop,
+            Opening::Never => false,
+        };
+        match (prompt, &self.paste, seat) {
+            (LoginPrompt::Visit { .. }, Some(_), _) => Visit::Paste,
+            (LoginPrompt::Visit { url }, None, _) if wants && browser::open(url, self.environment) => {
+                self.opening = Opening::Never;
+                Visit::Opened
+            }
+            (_, _, Seat::Ssh) => Visit::FromElsewhere,
+            (_, _, Seat::Desktop | Seat::Unknown) => Visit::Here,
+        }
+    }
+
     /// Shows a state that is new.
-    fn show(&self, status: &LoginStatus) -> Result<(), Failure> {
+    fn show(&mut self, status: &LoginStatus) -> Result<(), Failure> {
         match &status.login {
             LoginState::Starting => self.screen.announce("asking the issuer for a way to sign in"),
             LoginState::Asking { prompt, expires_at } => {
+                let visit = self.visit(prompt);
                 let occasion = Occasion {
                     account: &status.account,
                     machine: &self.machine,
+                    visit,
                     expires_at: *expires_at,
                     now: now(),
                 };
@@ -193,9 +270,13 @@ impl Follower {
 
     /// Shows the time that is left.
     fn tick(&self, login: &LoginState) -> Result<(), Failure> {
-        let LoginState::Asking { expires_at, .. } = login else {
+        let LoginState::Asking { expires_at, prompt } = login else {
             return Ok(());
         };
+        // The line belongs to the one who pastes.
+        if self.paste.is_some() && matches!(prompt, LoginPrompt::Visit { .. }) {
+            return Ok(());
+        }
         let left = Duration::try_from(expires_at.duration_since(now())).unwrap_or_default();
         self.screen.rewrite(&format!("waiting for you, {} left (Ctrl-C cancels)", display::countdown(left)))
     }

@@ -5,6 +5,7 @@
 mod answer;
 mod arguments;
 mod autostart;
+mod browser;
 mod client;
 mod clock;
 mod connection;
@@ -14,6 +15,7 @@ mod environment;
 mod failure;
 mod help;
 mod login;
+mod paste;
 mod process;
 mod prompt;
 mod qr;
@@ -55,9 +57,7 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     };
     match command {
         Command::Token(options, start) => token::run(&options, &client(start)?, &mut io::stdout().lock()),
-        Command::Login(account, qr_code, start) => {
-            login::run(&account, &client(start)?, qr_code, environment)
-        }
+        Command::Login(options, start) => login::run(options, &client(start)?, environment),
         Command::Logout(account, start) => print(&session::log_out(&account, &client(start)?)?),
         Command::Status(options, start) => print(&status::report(&options, &client(start)?, environment)?),
         Command::Reload => print(&control::reload(&client(Start::Never)?)?),
@@ -77,6 +77,9 @@ fn environment() -> Environment {
         daemon: read("KEYFOB_DAEMON"),
         no_autostart: read("KEYFOB_NO_AUTOSTART"),
         no_color: read("NO_COLOR"),
+        browser: read("BROWSER"),
+        has_display: read("DISPLAY").or_else(|| read("WAYLAND_DISPLAY")).is_some(),
+        is_ssh: read("SSH_CONNECTION").or_else(|| read("SSH_TTY")).is_some(),
         term: read("TERM"),
     }
 }

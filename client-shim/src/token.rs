@@ -61,7 +61,7 @@ fn request(options: &TokenOptions, left: Duration) -> Request {
         None => format!("/v1/accounts/{account}/token?wait={wait}"),
         Some(min_ttl) => format!("/v1/accounts/{account}/token?wait={wait}&min_ttl={min_ttl}"),
     };
-    Request { method: Method::Get, target, accept: Accept::PlainText }
+    Request { method: Method::Get, target, accept: Accept::PlainText, body: String::new() }
 }
 
 /// Returns what to print.

@@ -60,6 +60,16 @@ pub(crate) enum Mistake {
         /// Of which command.
         topic: &'static str,
     },
+    /// The options cannot both be meant.
+    #[error("{one} and {other} contradict each other; run: keyfob help {topic}")]
+    Contradiction {
+        /// One option.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+        /// Of which command.
+        topic: &'static str,
+    },
     /// There is more than the command takes.
     #[error("the argument {given} is one too many; run: keyfob help {topic}")]
     TooMany {

@@ -16,8 +16,10 @@ use tempfile::TempDir;
 pub(crate) struct Request {
     /// Its first line without the version, such as `GET /v1/version`.
     pub(crate) line: String,
-    /// All of it.
+    /// All of it but the body.
     pub(crate) head: String,
+    /// What goes with it.
+    pub(crate) body: String,
 }
 
 /// The bytes of an answer, whatever they are.
@@ -107,7 +109,12 @@ fn serve(mut stream: UnixStream, requests: &Mutex<Vec<Request>>, answer: &dyn Fn
     }
     let head = String::from_utf8(head).unwrap();
     let line = head.split(" HTTP/1.1\r\n").next().unwrap().to_owned();
-    let request = Request { line, head };
+    let length = head.split("\r\nContent-Length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    if stream.read_exact(&mut body).is_err() {
+        return;
+    }
+    let request = Request { line, head, body: String::from_utf8(body).unwrap() };
     requests.lock().unwrap().push(request.clone());
     let Answer(bytes) = answer(&request);
     // The shim may have been killed by then.

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::daemon::Daemon;
 
 /// Longer than anything the shim does: who waits so long waits in vain.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
