@@ -4,12 +4,14 @@
 //! What is not understood is a mistake that is named, with the nearest thing that would have been.
 
 pub(crate) mod mistake;
+pub(crate) mod setup;
 
 use std::ffi::{OsStr, OsString};
 
 use keyfob_protocol::account::AccountName;
 
 use crate::arguments::mistake::{Mistake, nearest, repeated};
+use crate::arguments::setup::SetupOptions;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(crate) enum Command {
     Logout(Account, Start),
     /// Show the accounts.
     Status(StatusOptions, Start),
+    /// Have another program use keyfob.
+    Setup(SetupOptions),
     /// Have the daemon read its configuration again.
     Reload,
     /// End the daemon.
@@ -43,6 +47,8 @@ pub(crate) enum Verb {
     Logout,
     /// `status`
     Status,
+    /// `setup`
+    Setup,
     /// `reload`
     Reload,
     /// `stop`
@@ -194,6 +200,10 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
         _ => {}
     }
     let verb = Verb::read(&first)?;
+    if verb == Verb::Setup {
+        let options = setup::parse(rest)?;
+        return Ok(options.map_or(Command::Help(Some(verb)), Command::Setup));
+    }
     let mut parsed = Parsed::read(rest, verb)?;
     if parsed.asks_for_help {
         return Ok(Command::Help(Some(verb)));
@@ -215,6 +225,8 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
             let account = parsed.operand.take().map(|name| name.parse()).transpose()?;
             Ok(Command::Status(StatusOptions { account, form }, start))
         }
+        // It has its arguments read elsewhere.
+        Verb::Setup => Ok(Command::Help(Some(verb))),
         Verb::Reload => Ok(Command::Reload),
         Verb::Stop => Ok(Command::Stop),
     }
@@ -222,7 +234,8 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
 
 impl Verb {
     /// All of them.
-    const ALL: [Self; 6] = [Self::Token, Self::Login, Self::Logout, Self::Status, Self::Reload, Self::Stop];
+    const ALL: [Self; 7] =
+        [Self::Token, Self::Login, Self::Logout, Self::Status, Self::Setup, Self::Reload, Self::Stop];
 
     fn name(self) -> &'static str {
         match self {
@@ -230,6 +243,7 @@ impl Verb {
             Self::Login => "login",
             Self::Logout => "logout",
             Self::Status => "status",
+            Self::Setup => "setup",
             Self::Reload => "reload",
             Self::Stop => "stop",
         }
@@ -242,7 +256,7 @@ impl Verb {
             Self::Login => (&[BROWSER, NO_BROWSER, PASTE, DEVICE, NO_QR, NO_AUTOSTART], Operand::Account),
             Self::Logout => (&[NO_AUTOSTART], Operand::Account),
             Self::Status => (&[JSON, NO_AUTOSTART], Operand::Account),
-            Self::Reload | Self::Stop => (&[], Operand::None),
+            Self::Setup | Self::Reload | Self::Stop => (&[], Operand::None),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::autostart;
 use crate::connection;
 use crate::display;
 use crate::login::NotSignedIn;
+use crate::setup;
 use crate::token::NoToken;
 
 /// The exit code of a program that Ctrl-C ended: 128 and the number of SIGINT.
@@ -70,6 +71,9 @@ pub(crate) enum Failure {
     /// The daemon is still there.
     #[error("keyfobd (pid {0}) is still finishing its work; to end it at once run: kill {0}")]
     StillRunning(u32),
+    /// Another program could not be set up.
+    #[error(transparent)]
+    Setup(#[from] setup::error::Error),
     /// Signals cannot be received.
     #[error("cannot listen for Ctrl-C: {0}")]
     Signals(io::Error),
@@ -104,7 +108,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         let exit = match self {
             Self::Usage(_) => Exit::Usage,
-            Self::NoHome(_) => Exit::Configuration,
+            Self::NoHome(_) | Self::Setup(_) => Exit::Configuration,
             Self::Start(error) => error.exit(),
             Self::Unreachable { error, .. } => exit_of(error),
             Self::Refused(body) => body.error.exit(),
@@ -131,6 +135,9 @@ impl Failure {
 
     /// Returns the lines below, where there is more than one thing wrong.
     pub(crate) fn details(&self) -> &[String] {
+        if let Self::Setup(error) = self {
+            return error.details();
+        }
         self.body().map_or(&[], |body| &body.details)
     }
 

@@ -21,6 +21,7 @@ mod prompt;
 mod qr;
 mod screen;
 mod session;
+mod setup;
 mod status;
 mod token;
 
@@ -28,11 +29,14 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
+use keyfob_protocol::paths::{NoHome, Paths};
+
 use crate::arguments::{Command, Start};
 use crate::autostart::Autostart;
 use crate::client::Client;
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::setup::surroundings::Surroundings;
 
 fn main() -> ExitCode {
     let environment = environment();
@@ -60,6 +64,9 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
         Command::Login(options, start) => login::run(options, &client(start)?, environment),
         Command::Logout(account, start) => print(&session::log_out(&account, &client(start)?)?),
         Command::Status(options, start) => print(&status::report(&options, &client(start)?, environment)?),
+        Command::Setup(options) => {
+            print(&setup::run(&options, &surroundings(environment)?, &client(Start::Never)?)?)
+        }
         Command::Reload => print(&control::reload(&client(Start::Never)?)?),
         Command::Stop => print(&control::stop(&client(Start::Never)?)?),
         Command::Help(verb) => print(help::page(verb)),
@@ -82,6 +89,22 @@ fn environment() -> Environment {
         is_ssh: read("SSH_CONNECTION").or_else(|| read("SSH_TTY")).is_some(),
         term: read("TERM"),
     }
+}
+
+/// Looks at the machine for a setup, which other programs' variables decide, too.
+#[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
+fn surroundings(environment: &Environment) -> Result<Surroundings, Failure> {
+    let paths = Paths::find(environment.config.clone())?;
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).ok_or(NoHome)?;
+    let directory = std::env::current_dir()
+        .map_err(|source| setup::error::Error::Unreadable { path: ".".into(), source })?;
+    Ok(Surroundings {
+        variables: std::env::vars_os().collect(),
+        home: home.into(),
+        keyfob: std::env::current_exe().ok(),
+        config: directory.join(paths.config),
+        directory,
+    })
 }
 
 /// Prints what a person asked for. A reader that has seen enough, such as `head`, is no failure.

@@ -42,6 +42,19 @@ pub(crate) enum Mistake {
         /// Of which command.
         topic: &'static str,
     },
+    /// The option's value is missing, and is no number.
+    #[error("{option} takes {what}; run: keyfob help {topic}")]
+    NoText {
+        /// The option.
+        option: &'static str,
+        /// What it takes.
+        what: &'static str,
+        /// Of which command.
+        topic: &'static str,
+    },
+    /// What is to be set up is not said, or unknown.
+    #[error("{}: keyfob setup flyte; run: keyfob help setup", subject(.0))]
+    UnknownSubject(Option<String>),
     /// The option's value is no number.
     #[error("{option} takes a whole number of seconds, not {given}; run: keyfob help {topic}")]
     NoNumber {
@@ -98,6 +111,13 @@ pub(super) fn nearest(word: &str, known: impl Iterator<Item = &'static str>) -> 
         .filter(|(likeness, _)| *likeness >= LIKENESS)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, name)| name)
+}
+
+fn subject(given: &Option<String>) -> String {
+    match given {
+        Some(given) => format!("{given} is nothing that can be set up"),
+        None => "name what to set up".to_owned(),
+    }
 }
 
 fn suggestion(nearest: &Option<&'static str>) -> String {

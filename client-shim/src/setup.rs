@@ -1,0 +1,210 @@
+//! `keyfob setup flyte`: a user of Flyte or Union moves over with one command, and back with another.
+//!
+//! Reads how a client signs in, makes an account of it, and has the client run `keyfob token`. Nothing of it is on the
+//! way of `keyfob token`. The thing to get wrong: the file belongs to a person, so every byte but the ones that must
+//! change stays, and all that changes is shown.
+
+mod api_key;
+pub(crate) mod clients;
+mod config;
+mod diff;
+mod endpoint;
+pub(crate) mod error;
+mod file;
+mod ini;
+mod plan;
+mod section;
+mod settings;
+pub(crate) mod surroundings;
+mod traps;
+mod undo;
+mod yaml;
+
+use std::path::Path;
+
+use crate::arguments::setup::{Direction, SetupOptions, Writing};
+use crate::client::Client;
+use crate::clock;
+use crate::connection;
+use crate::control;
+use crate::display;
+use crate::failure::Failure;
+use crate::setup::clients::{Found, Program};
+use crate::setup::file::backup_of;
+use crate::setup::plan::Plan;
+use crate::setup::settings::SignIn;
+use crate::setup::surroundings::Surroundings;
+use crate::setup::undo::Undo;
+use crate::setup::yaml::admin;
+
+/// Sets up, or undoes it; `running` is a daemon that is never started. Returns what to tell.
+pub(crate) fn run(
+    options: &SetupOptions,
+    surroundings: &Surroundings,
+    running: &Client,
+) -> Result<String, Failure> {
+    match options.direction {
+        Direction::Setup => set_up(options, surroundings, running),
+        Direction::Undo => take_back(options, surroundings, running),
+    }
+}
+
+fn set_up(options: &SetupOptions, surroundings: &Surroundings, running: &Client) -> Result<String, Failure> {
+    let plan = Plan::make(options, surroundings)?;
+    let mut text = changes(&plan);
+    if options.writing == Writing::Really && !plan.is_done() {
+        plan.apply()?;
+        text.push_str(&done(&plan));
+        text.push_str(&reload(running));
+    }
+    text.push_str(&remarks(&plan, surroundings));
+    text.push_str(&match options.writing {
+        Writing::Really => format!("next: {}\n", next(&plan)),
+        Writing::Not => "nothing was written\n".to_owned(),
+    });
+    Ok(text)
+}
+
+/// Shows what changes.
+fn changes(plan: &Plan) -> String {
+    let readers: Vec<String> = plan.found.programs.iter().map(Program::to_string).collect();
+    let path = shown(&plan.file.path);
+    let mut text = match readers.is_empty() {
+        true => format!("{path}\n"),
+        false => {
+            format!("{path}, which {} read{}\n", and(&readers), if readers.len() == 1 { "s" } else { "" })
+        }
+    };
+    if plan.is_done() {
+        text.push_str("it runs keyfob already, so there is nothing to change\n");
+        return text;
+    }
+    text.push('\n');
+    text.push_str(&diff::unified(&plan.file.path, plan.file.text(), &plan.changed));
+    if let Some(changed) = &plan.config_changed {
+        text.push_str(&diff::unified(&plan.config.path, plan.config.text(), changed));
+    }
+    text.push('\n');
+    text
+}
+
+/// Says what was done beside the changes.
+fn done(plan: &Plan) -> String {
+    let mut text = String::new();
+    if plan.changed != plan.file.text() {
+        let backup = shown(&backup_of(&plan.file.path));
+        text.push_str(&format!(
+            "the original is kept as {backup}; to go back run: keyfob setup flyte --undo\n"
+        ));
+    }
+    if let Some((file, _)) = &plan.secret {
+        text.push_str(&format!("the client secret is in {}, which only you can read\n", shown(&file.path)));
+    }
+    text
+}
+
+/// Warns of what is in the way.
+fn remarks(plan: &Plan, surroundings: &Surroundings) -> String {
+    let is_ini = clients::is_ini(&plan.file.path);
+    let mut remarks = traps::find(&plan.section, surroundings, !is_ini && admin::has_union(plan.file.text()));
+    for key in section::OVERRIDING.into_iter().filter(|key| plan.section.has(key)) {
+        remarks.push(format!("{key} is a comment now: with it flytekit and flyte ignore the command"));
+    }
+    if is_ini {
+        remarks
+            .push("only flytekit reads this kind of file; flytectl and flyte want a config.yaml".to_owned());
+    }
+    if let SignIn::Secret { secret: settings::Secret::Variable(name), .. } = &plan.settings.sign_in {
+        remarks.push(format!(
+            "keyfobd reads the client secret from {name}: it must be set where keyfobd starts"
+        ));
+    }
+    if let SignIn::Command(_) = &plan.settings.sign_in {
+        remarks.push("keyfobd runs the command with HOME, PATH, the locale and little else".to_owned());
+    }
+    if let Some(name) = plan.account.as_ref().filter(|_| !plan.has_account()) {
+        let config = shown(&plan.config.path);
+        remarks
+            .push(format!("{config} has no account {name}: add it, or go back with --undo and set up again"));
+    }
+    for Found { path, programs } in &plan.others {
+        let programs: Vec<String> = programs.iter().map(Program::to_string).collect();
+        let reads = if programs.len() == 1 { "reads" } else { "read" };
+        let path = shown(path);
+        remarks.push(format!(
+            "{} {reads} {path}; for it run: keyfob setup flyte --config {path}",
+            and(&programs)
+        ));
+    }
+    if !is_ini {
+        remarks.push(traps::ALWAYS.to_owned());
+    }
+    remarks.iter().map(|remark| format!("note: {remark}\n")).collect()
+}
+
+/// Returns the command to run next.
+fn next(plan: &Plan) -> String {
+    match (&plan.settings.sign_in, &plan.account) {
+        (SignIn::Browser | SignIn::Device, Some(name)) => format!("keyfob login {name}"),
+        (SignIn::Keyfob(_), _) => "keyfob status".to_owned(),
+        (SignIn::Browser | SignIn::Device | SignIn::Secret { .. } | SignIn::Command(_), _) => {
+            let is_flyte = plan.found.programs == [Program::Flyte];
+            if is_flyte { "flyte get project" } else { "flytectl get project" }.to_owned()
+        }
+    }
+}
+
+fn take_back(
+    options: &SetupOptions,
+    surroundings: &Surroundings,
+    running: &Client,
+) -> Result<String, Failure> {
+    let Some(undo) = Undo::make(options, surroundings)? else {
+        return Ok("there is nothing to undo\n".to_owned());
+    };
+    let mut text = diff::unified(&undo.file.path, undo.file.text(), undo.backup.text());
+    if let Some(changed) = &undo.config_changed {
+        text.push_str(&diff::unified(&undo.config.path, undo.config.text(), changed));
+    }
+    text.push('\n');
+    match options.writing {
+        Writing::Not => text.push_str("nothing was written\n"),
+        Writing::Really => {
+            undo.apply()?;
+            text.push_str(&reload(running));
+            undo.clean_up()?;
+            text.push_str(&format!("{} is as it was\n", shown(&undo.file.path)));
+        }
+    }
+    if let (Some(name), None) = (&undo.account, &undo.config_changed) {
+        let config = shown(&undo.config.path);
+        text.push_str(&format!(
+            "note: the account {name} stays in {config}: it was not added for this file, or changed since\n"
+        ));
+    }
+    Ok(text)
+}
+
+/// Has a running daemon read its configuration.
+fn reload(running: &Client) -> String {
+    match control::reload(running) {
+        Ok(report) => report.lines().map(|line| format!("keyfobd has {line}\n")).collect(),
+        Err(Failure::Unreachable { error: connection::Error::Absent, .. }) => String::new(),
+        Err(failure) => {
+            let details: String = failure.details().iter().map(|detail| format!("  {detail}\n")).collect();
+            format!("note: keyfobd did not take it over: {}\n{details}", failure.line(clock::now()))
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    display::line(&path.display().to_string())
+}
+
+fn and(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => only.clone(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
+}

@@ -1,0 +1,128 @@
+//! Why a setup was not made. Nothing has been changed then, unless the sentence says so.
+//!
+//! The thing to get wrong: a configuration may hold secrets, so nothing of it is repeated but names of keys and files.
+
+use std::io;
+use std::path::PathBuf;
+
+use keyfob_protocol::account::{AccountName, InvalidAccountName};
+
+use crate::setup::ini::IniError;
+use crate::setup::yaml::YamlError;
+
+/// Why a setup was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// There is no configuration of a client.
+    #[error("there is no configuration of a Flyte client, neither {} nor any other that they look for; name it with --config FILE", .0.display())]
+    NothingFound(PathBuf),
+    /// The file that is named is not there.
+    #[error("there is no file {}; name the configuration of a Flyte client", .0.display())]
+    NotThere(PathBuf),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", .path.display())]
+    Unwritable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody wrote to the file while we looked at it.
+    #[error("{} has changed in the meantime; run it again", .0.display())]
+    Changed(PathBuf),
+    /// The file is YAML that cannot be changed.
+    #[error("{}: {source}", .path.display())]
+    Yaml {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: YamlError,
+    },
+    /// The file is INI that cannot be changed.
+    #[error("{}: {source}", .path.display())]
+    Ini {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: IniError,
+    },
+    /// The file names no endpoint.
+    #[error("{} names no endpoint; write endpoint: dns:///HOST there", .0.display())]
+    NoEndpoint(PathBuf),
+    /// The endpoint is none.
+    #[error("the endpoint is not of the form dns:///HOST:PORT; mend it, then run this again")]
+    BadEndpoint,
+    /// The clients split this command in different ways.
+    #[error("{key} is a text that the clients split in different ways; write it as a list")]
+    AmbiguousCommand {
+        /// The key.
+        key: &'static str,
+    },
+    /// The way to sign in is unknown.
+    #[error("authType is none that keyfob knows; write Pkce, DeviceFlow, ClientSecret or ExternalCommand")]
+    UnknownAuthType,
+    /// The way to sign in needs something that is not there.
+    #[error("authType is ClientSecret, but there is no {0}; add it, or write another authType")]
+    Missing(&'static str),
+    /// The way to sign in needs a command.
+    #[error("authType is ExternalCommand, but there is no command; add it, or write another authType")]
+    NoCommand,
+    /// An API key is none.
+    #[error(
+        "{variable} holds no API key; take it from the environment where it works: --api-key-env VARIABLE"
+    )]
+    NoApiKey {
+        /// The variable.
+        variable: String,
+    },
+    /// The name is none.
+    #[error("{0}; write: keyfob setup flyte ACCOUNT")]
+    Name(#[from] InvalidAccountName),
+    /// Another account has the name.
+    #[error("there is another account {0} in the configuration; choose a name: keyfob setup flyte ACCOUNT")]
+    NameTaken(AccountName),
+    /// The file runs keyfob for another account.
+    #[error("{} uses the account {account} already; to give it another name, first run: keyfob setup flyte --undo", .path.display())]
+    OtherAccount {
+        /// The file.
+        path: PathBuf,
+        /// Its account.
+        account: String,
+    },
+    /// The configuration of keyfob cannot be changed.
+    #[error("{} cannot be extended: {reason}; mend it first: keyfobd --check", .path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A backup is there already, and the file is not what was made from it.
+    #[error("{} is left from an earlier setup; run keyfob setup flyte --undo, or remove it", .0.display())]
+    BackupLeft(PathBuf),
+    /// The file was changed since.
+    #[error("{} was changed since the setup, so it is left as it is; compare it with {}", .path.display(), .backup.display())]
+    EditedSince {
+        /// The file.
+        path: PathBuf,
+        /// Its backup.
+        backup: PathBuf,
+        /// What an undo would do to it.
+        diff: Vec<String>,
+    },
+}
+
+impl Error {
+    /// Returns the lines below the first.
+    pub(crate) fn details(&self) -> &[String] {
+        if let Self::EditedSince { diff, .. } = self { diff } else { &[] }
+    }
+}

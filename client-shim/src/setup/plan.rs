@@ -1,0 +1,236 @@
+//! What a setup is going to do, worked out in full before anything is written.
+//!
+//! The thing to get wrong: whatever can be refused is refused here, so that no half of a setup is ever left behind.
+
+use std::path::{Path, PathBuf};
+
+use keyfob_protocol::account::AccountName;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::arguments::setup::SetupOptions;
+use crate::setup::clients::{self, Found};
+use crate::setup::config::{self, Added};
+use crate::setup::endpoint::Endpoint;
+use crate::setup::error::Error;
+use crate::setup::file::{Snapshot, backup_of};
+use crate::setup::section::Section;
+use crate::setup::settings::{Settings, SignIn};
+use crate::setup::surroundings::Surroundings;
+use crate::setup::yaml::{YamlError, admin};
+use crate::setup::{api_key, ini};
+
+/// Where a new configuration goes, below the home: all clients but union's look there.
+const USUAL_FILE: &str = ".flyte/config.yaml";
+
+/// What a setup is going to do.
+pub(crate) struct Plan {
+    /// The client's configuration.
+    pub(crate) file: Snapshot,
+    /// Who reads it, as far as is known.
+    pub(crate) found: Found,
+    /// The files that other programs read.
+    pub(crate) others: Vec<Found>,
+    pub(crate) section: Section,
+    pub(crate) settings: Settings,
+    /// What the client's configuration is going to be.
+    pub(crate) changed: String,
+    /// The account; none where the file runs keyfob for its default account.
+    pub(crate) account: Option<AccountName>,
+    /// keyfob's configuration.
+    pub(crate) config: Snapshot,
+    /// What it is going to be, where it changes.
+    pub(crate) config_changed: Option<String>,
+    /// A secret that gets a file of its own.
+    pub(crate) secret: Option<(Snapshot, SecretString)>,
+}
+
+impl Plan {
+    /// Works out what to do.
+    pub(crate) fn make(options: &SetupOptions, surroundings: &Surroundings) -> Result<Self, Error> {
+        let (found, others) = choose(options, surroundings)?;
+        let file = Snapshot::read(&found.path)?;
+        let section = match key(options, surroundings, &file)? {
+            Some(section) => section,
+            None => read(&file)?,
+        };
+        let settings = settings(&section, &file.path, surroundings, &surroundings.secret(&placeholder()))?;
+        if let SignIn::Keyfob(argv) = &settings.sign_in {
+            return Self::completing(
+                options,
+                surroundings,
+                argv.clone(),
+                (file, found, others, section, settings.clone()),
+            );
+        }
+        let name = match &options.account {
+            Some(name) => name.clone(),
+            None => settings.endpoint.suggested_name().parse()?,
+        };
+        let secret_file = surroundings.secret(&name);
+        let settings = self::settings(&section, &file.path, surroundings, &secret_file)?;
+        let config = Snapshot::read(&surroundings.config)?;
+        let account = settings.table(&name);
+        let config_changed = match config::add(config.text(), &config.path, &name, &account, &file.path)? {
+            Added::Changed(text) => Some(text),
+            Added::Unchanged => None,
+        };
+        let is_used = account.contains(&secret_file.display().to_string());
+        let secret = match section.secret.clone().filter(|_| is_used) {
+            Some(secret) => Some((Snapshot::read(&secret_file)?, secret)),
+            None => None,
+        };
+        let changed = rewrite(&file, &surroundings.command(&name), &settings.endpoint)?;
+        let backup = Snapshot::read(&backup_of(&file.path))?;
+        if backup.exists() && backup.text() != file.text() && changed != file.text() {
+            return Err(Error::BackupLeft(backup.path));
+        }
+        Ok(Self {
+            file,
+            found,
+            others,
+            section,
+            settings,
+            changed,
+            account: Some(name),
+            config,
+            config_changed,
+            secret,
+        })
+    }
+
+    /// Completes a file that runs keyfob already.
+    fn completing(
+        options: &SetupOptions,
+        surroundings: &Surroundings,
+        argv: Vec<String>,
+        (file, found, others, section, settings): (Snapshot, Found, Vec<Found>, Section, Settings),
+    ) -> Result<Self, Error> {
+        let account: Option<AccountName> = argv.get(2).and_then(|name| name.parse().ok());
+        if let (Some(wanted), Some(used)) = (&options.account, &account)
+            && wanted != used
+        {
+            return Err(Error::OtherAccount { path: file.path, account: used.to_string() });
+        }
+        let changed = rewrite(&file, &argv, &settings.endpoint)?;
+        let config = Snapshot::read(&surroundings.config)?;
+        let (config_changed, secret) = (None, None);
+        Ok(Self { file, found, others, section, settings, changed, account, config, config_changed, secret })
+    }
+
+    /// Tells whether everything is as it should be.
+    pub(crate) fn is_done(&self) -> bool {
+        self.changed == self.file.text() && self.config_changed.is_none()
+    }
+
+    /// Tells whether keyfob's configuration is going to have the account.
+    pub(crate) fn has_account(&self) -> bool {
+        let text = self.config_changed.as_deref().unwrap_or(self.config.text());
+        self.account.as_ref().is_none_or(|name| config::has(text, name.as_str()))
+    }
+
+    /// Does it. The client's configuration comes last: it names what must be there by then.
+    pub(crate) fn apply(&self) -> Result<(), Error> {
+        if let Some((file, secret)) = &self.secret
+            && file.text() != secret.expose_secret()
+        {
+            file.replace(secret.expose_secret())?;
+        }
+        if let Some(text) = &self.config_changed {
+            self.config.replace(text)?;
+        }
+        if self.changed == self.file.text() {
+            return Ok(());
+        }
+        if let Some(directory) = self.file.path.parent().filter(|_| !self.file.exists()) {
+            std::fs::create_dir_all(directory)
+                .map_err(|source| Error::Unwritable { path: directory.to_owned(), source })?;
+        }
+        let backup = backup_of(&self.file.path);
+        // An older one is the state to go back to.
+        if !Snapshot::read(&backup)?.exists() {
+            self.file.keep_as(&backup)?;
+        }
+        self.file.replace(&self.changed)
+    }
+}
+
+/// Reads what a file says about its endpoint.
+pub(crate) fn read(file: &Snapshot) -> Result<Section, Error> {
+    if clients::is_ini(&file.path) {
+        ini::read(file.text()).map_err(|source| Error::Ini { path: file.path.clone(), source })
+    } else {
+        admin::read(file.text()).map_err(|source| Error::Yaml { path: file.path.clone(), source })
+    }
+}
+
+/// Returns a file with a command in it.
+pub(crate) fn rewrite(file: &Snapshot, argv: &[String], endpoint: &Endpoint) -> Result<String, Error> {
+    if clients::is_ini(&file.path) {
+        return ini::rewrite(file.text(), argv)
+            .map_err(|source| Error::Ini { path: file.path.clone(), source });
+    }
+    match admin::rewrite(file.text(), argv) {
+        Err(YamlError::NoAdmin) if file.text().trim().is_empty() => Ok(admin::write(endpoint, argv)),
+        rewritten => rewritten.map_err(|source| Error::Yaml { path: file.path.clone(), source }),
+    }
+}
+
+/// Reads a section in these surroundings. A relative path in it begins where the clients are run from.
+pub(crate) fn settings(
+    section: &Section,
+    file: &Path,
+    surroundings: &Surroundings,
+    own_secret: &Path,
+) -> Result<Settings, Error> {
+    Settings::read(section, file, &surroundings.directory, own_secret)
+}
+
+/// Finds the file that is meant, and those that other programs read.
+fn choose(options: &SetupOptions, surroundings: &Surroundings) -> Result<(Found, Vec<Found>), Error> {
+    let mut all = clients::find(surroundings);
+    if let Some(path) = &options.file {
+        let path = surroundings.directory.join(path);
+        let at = all.iter().position(|found| found.path == path);
+        let found = at.map_or_else(|| Found { path, programs: Vec::new() }, |at| all.remove(at));
+        // Whoever names a file knows of the others.
+        return Ok((found, Vec::new()));
+    }
+    if !all.is_empty() {
+        let found = all.remove(0);
+        return Ok((found, all));
+    }
+    let usual: PathBuf = surroundings.home.join(USUAL_FILE);
+    let has_key = options.api_key.is_some() || known_key(surroundings).is_some();
+    if has_key {
+        Ok((Found { path: usual, programs: Vec::new() }, all))
+    } else {
+        Err(Error::NothingFound(usual))
+    }
+}
+
+/// Reads an API key: the one that is named, or any where there is no file.
+fn key(
+    options: &SetupOptions,
+    surroundings: &Surroundings,
+    file: &Snapshot,
+) -> Result<Option<Section>, Error> {
+    let variable = match &options.api_key {
+        Some(variable) => variable.as_str(),
+        None if file.exists() => return Ok(None),
+        None => match known_key(surroundings) {
+            Some(variable) => variable,
+            None => return Err(Error::NotThere(file.path.clone())),
+        },
+    };
+    let no_key = || Error::NoApiKey { variable: variable.to_owned() };
+    surroundings.variable(variable).and_then(api_key::read).map(Some).ok_or_else(no_key)
+}
+
+fn known_key(surroundings: &Surroundings) -> Option<&'static str> {
+    api_key::VARIABLES.into_iter().find(|name| surroundings.variable(name).is_some())
+}
+
+/// A name for a look at the settings before the account has one.
+fn placeholder() -> AccountName {
+    "flyte".parse().expect("these letters are a name")
+}

@@ -1,0 +1,138 @@
+//! `keyfob setup flyte --undo`: the client's configuration as it was, and the account gone.
+//!
+//! The thing to get wrong: what a person has changed since belongs to them. Only a file that differs from its backup in
+//! nothing but the keys of a setup is put back, and only an account that is as it was written is taken out.
+
+use keyfob_protocol::account::AccountName;
+
+use crate::arguments::setup::SetupOptions;
+use crate::setup::clients;
+use crate::setup::config;
+use crate::setup::diff;
+use crate::setup::endpoint::Endpoint;
+use crate::setup::error::Error;
+use crate::setup::file::{Snapshot, backup_of};
+use crate::setup::plan::{read, rewrite, settings};
+use crate::setup::settings::SignIn;
+use crate::setup::surroundings::Surroundings;
+use crate::setup::yaml::admin;
+
+/// What an undo is going to do.
+pub(crate) struct Undo {
+    pub(crate) file: Snapshot,
+    pub(crate) backup: Snapshot,
+    pub(crate) config: Snapshot,
+    /// keyfob's configuration without the account; none where it stays.
+    pub(crate) config_changed: Option<String>,
+    /// The account that the file used.
+    pub(crate) account: Option<AccountName>,
+    secret: Option<Snapshot>,
+}
+
+/// The command of no account, where the file has none: the backup is compared with another one in its place.
+const NOBODY: [&str; 2] = ["keyfob", "token"];
+
+impl Undo {
+    /// Works out what to do; nothing where there is nothing to undo.
+    pub(crate) fn make(options: &SetupOptions, surroundings: &Surroundings) -> Result<Option<Self>, Error> {
+        let paths = match &options.file {
+            Some(path) => vec![surroundings.directory.join(path)],
+            None => {
+                let usual = surroundings.home.join(".flyte/config.yaml");
+                clients::find(surroundings).into_iter().map(|found| found.path).chain([usual]).collect()
+            }
+        };
+        let Some(path) = paths.into_iter().find(|path| backup_of(path).symlink_metadata().is_ok()) else {
+            return Ok(None);
+        };
+        let (file, backup) = (Snapshot::read(&path)?, Snapshot::read(&backup_of(&path))?);
+        let argv = argv(&file, surroundings);
+        if !is_only_ours(&file, &backup, &argv) {
+            let diff = diff::unified(&file.path, file.text(), backup.text());
+            let diff = diff.lines().map(str::to_owned).collect();
+            return Err(Error::EditedSince { path, backup: backup.path, diff });
+        }
+        let account = argv.get(2).and_then(|name| name.parse().ok());
+        let config = Snapshot::read(&surroundings.config)?;
+        let config_changed = without(&config, account.as_ref(), &file, &backup, surroundings);
+        let secret =
+            account.as_ref().filter(|_| config_changed.is_some()).map(|name| surroundings.secret(name));
+        let secret = secret.map(|path| Snapshot::read(&path)).transpose()?;
+        Ok(Some(Self { file, backup, config, config_changed, account, secret }))
+    }
+
+    /// Does it. The backup goes last: until then all can be done again.
+    pub(crate) fn apply(&self) -> Result<(), Error> {
+        if self.backup.text().is_empty() {
+            self.file.remove()?;
+        } else if self.file.text() != self.backup.text() {
+            self.file.replace(self.backup.text())?;
+        }
+        if let Some(text) = &self.config_changed {
+            self.config.replace(text)?;
+        }
+        if let Some(secret) = self.secret.as_ref().filter(|secret| secret.exists()) {
+            secret.remove()?;
+        }
+        self.backup.remove()
+    }
+
+    /// Removes a configuration in which nothing is left, once the daemon has read it.
+    pub(crate) fn clean_up(&self) -> Result<(), Error> {
+        if self.config_changed.as_deref() == Some("") {
+            Snapshot::read(&self.config.path)?.remove()?;
+        }
+        Ok(())
+    }
+}
+
+fn argv(file: &Snapshot, surroundings: &Surroundings) -> Vec<String> {
+    let section = read(file).ok();
+    let sign_in = section
+        .and_then(|section| settings(&section, &file.path, surroundings, &surroundings.config).ok())
+        .map(|settings| settings.sign_in);
+    match sign_in {
+        Some(SignIn::Keyfob(argv)) => argv,
+        Some(SignIn::Browser | SignIn::Device | SignIn::Secret { .. } | SignIn::Command(_)) | None => {
+            NOBODY.map(str::to_owned).to_vec()
+        }
+    }
+}
+
+/// Tells whether the file differs from its backup in nothing but what a setup changes.
+fn is_only_ours(file: &Snapshot, backup: &Snapshot, argv: &[String]) -> bool {
+    if file.text() == backup.text() {
+        return true;
+    }
+    let endpoint = read(file).ok().and_then(|section| Endpoint::parse(section.text("endpoint")?).ok());
+    let Some(endpoint) = endpoint else { return false };
+    if backup.text().trim().is_empty() {
+        return file.text() == admin::write(&endpoint, argv);
+    }
+    // The backup has another name, but it is to be read as the same kind of file.
+    let original = backup.named(&file.path);
+    match (rewrite(file, argv, &endpoint), rewrite(&original, argv, &endpoint)) {
+        (Ok(one), Ok(other)) => one == other,
+        (Ok(_) | Err(_), _) => false,
+    }
+}
+
+/// Returns keyfob's configuration without the account, where that is as it was written.
+fn without(
+    config: &Snapshot,
+    account: Option<&AccountName>,
+    file: &Snapshot,
+    backup: &Snapshot,
+    surroundings: &Surroundings,
+) -> Option<String> {
+    let name = account?;
+    let written = if backup.text().trim().is_empty() {
+        // Of an API key nothing is left to compare with.
+        config::added_for(config.text(), &file.path).filter(|(added, _)| added == name)?.1
+    } else {
+        let original = backup.named(&file.path);
+        let section = read(&original).ok()?;
+        settings(&section, &file.path, surroundings, &surroundings.secret(name)).ok()?.table(name)
+    };
+    config::remove(config.text(), name, &written, &file.path)
+}
