@@ -17,6 +17,7 @@ mod renewal;
 mod restart;
 mod secrets;
 mod session;
+mod setup;
 mod share;
 mod socket;
 mod store;

@@ -6,9 +6,11 @@
 use std::path::Path;
 
 use keyfob_protocol::account::AccountName;
+use secrecy::SecretString;
 use toml::{Table, Value};
 
 use crate::setup::error::Error;
+use crate::setup::section::{self, Section};
 
 /// What adding an account comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +76,22 @@ pub(crate) fn remove(text: &str, name: &AccountName, account: &str, source: &Pat
 }
 
 /// Returns the account that was added for a file, as it is now.
-pub(crate) fn added_for(text: &str, source: &Path) -> Option<(AccountName, String)> {
+pub(crate) fn added_for(text: &str, name: &AccountName, source: &Path) -> Option<Table> {
     let mark = mark(source);
     let body = &text[text.find(&mark)? + mark.len()..];
-    let account = &body[..body.find("\n\n").map_or(body.len(), |end| end + 1)];
-    let table: Table = account.parse().ok()?;
-    let accounts = accounts(&table).filter(|accounts| accounts.len() == 1 && table.len() == 1)?;
-    let name = accounts.keys().next()?.parse().ok()?;
-    Some((name, account.to_owned()))
+    let account: Table = body[..body.find("\n\n").map_or(body.len(), |end| end + 1)].parse().ok()?;
+    accounts(&account)?.get(name.as_str())?.as_table().cloned()
+}
+
+/// Returns what an API key says that came to this account.
+pub(crate) fn section_of(account: &Table) -> Option<Section> {
+    let mut section = Section::default();
+    for (key, name) in [("flyte", "endpoint"), ("client_id", "clientId")] {
+        section.set(name, section::Value::Text(account.get(key)?.as_str()?.to_owned()));
+    }
+    section.set("authType", section::Value::Text("ClientSecret".to_owned()));
+    section.secret = Some(SecretString::default());
+    Some(section)
 }
 
 /// Tells whether there is an account of this name.
@@ -189,8 +199,10 @@ mod tests {
     fn an_account_is_found_by_the_file_it_was_added_for() {
         let (_, source) = paths();
         let text = changed("[accounts.a]\nx = 1\n") + "\n[accounts.b]\nx = 2\n";
-        assert_eq!(added_for(&text, source), Some(("flyte".parse().unwrap(), ACCOUNT.to_owned())));
-        assert_eq!(added_for(ACCOUNT, source), None);
+        let name = "flyte".parse().unwrap();
+        assert_eq!(added_for(&text, &name, source).unwrap()["flyte"].as_str(), Some("dns:///h"));
+        assert_eq!(added_for(&text, &"a".parse().unwrap(), source), None);
+        assert_eq!(added_for(ACCOUNT, &name, source), None);
     }
 
     #[test]

@@ -126,13 +126,16 @@ fn without(
     surroundings: &Surroundings,
 ) -> Option<String> {
     let name = account?;
-    let written = if backup.text().trim().is_empty() {
-        // Of an API key nothing is left to compare with.
-        config::added_for(config.text(), &file.path).filter(|(added, _)| added == name)?.1
-    } else {
-        let original = backup.named(&file.path);
-        let section = read(&original).ok()?;
-        settings(&section, &file.path, surroundings, &surroundings.secret(name)).ok()?.table(name)
+    let secret = surroundings.secret(name);
+    let by_file = || {
+        let section = read(&backup.named(&file.path)).ok()?;
+        Some(settings(&section, &file.path, surroundings, &secret).ok()?.table(name))
     };
-    config::remove(config.text(), name, &written, &file.path)
+    let by_key = || {
+        // Of an API key nothing is left but what it came to: an endpoint, and a client whose secret is here.
+        let section = config::section_of(&config::added_for(config.text(), name, &file.path)?)?;
+        Some(settings(&section, &file.path, surroundings, &secret).ok()?.table(name))
+    };
+    let remove = |written: String| config::remove(config.text(), name, &written, &file.path);
+    by_file().and_then(remove).or_else(|| by_key().and_then(remove))
 }
