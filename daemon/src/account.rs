@@ -101,6 +101,14 @@ impl Account {
         }
     }
 
+    /// Returns what its own tokens are asked for, as far as the configuration says.
+    pub fn target(&self) -> Target {
+        match &self.provider {
+            Provider::Issuer(issuer) => issuer.target.clone(),
+            Provider::Program(_) => Target::default(),
+        }
+    }
+
     /// Returns what this account's tokens are bound to.
     pub fn fingerprint(&self) -> Fingerprint {
         let parts = match &self.provider {

@@ -3,10 +3,13 @@
 //! Nothing here knows the configuration's format or HTTP. [`TokenCache::apply`] turns settings into running accounts,
 //! at the start and at every reload.
 
+mod attempt;
 pub mod entry;
+mod lane;
 pub mod login;
 mod owner;
 mod shelf;
+pub mod variant;
 pub mod view;
 
 #[cfg(test)]

@@ -97,6 +97,11 @@ impl IdToken {
         Ok(Self { secret, expires_at })
     }
 
+    /// Tells whether it is alive and stays so for a time.
+    pub fn lives_for(&self, time: Duration, now: Moment) -> bool {
+        self.expires_at.is_none_or(|at| now < at && at.since(now) >= time)
+    }
+
     /// Returns the token. To be exposed only where bytes leave.
     pub fn secret(&self) -> &SecretString {
         &self.secret
@@ -171,6 +176,12 @@ impl Scope {
     /// Reads a space-separated list.
     pub fn parse(text: &str) -> Self {
         text.split_ascii_whitespace().collect()
+    }
+
+    /// Returns the values that another scope lacks.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> Self {
+        Self(self.0.difference(&other.0).cloned().collect())
     }
 }
 

@@ -59,6 +59,8 @@ pub enum ErrorCode {
     LoginRequired,
     /// The login was refused or ran out of time: start another.
     LoginFailed,
+    /// The login was not granted what is asked for (RFC 6750 §3.1): add it to the account's scopes, then log in again.
+    InsufficientScope,
     /// The configuration, or the issuer's registration of this client, must be mended.
     Misconfigured,
     /// Wait until `retry_at`, then try again.
@@ -81,7 +83,7 @@ impl ErrorCode {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::Denied => 403,
+            Self::Denied | Self::InsufficientScope => 403,
             Self::UnknownAccount | Self::NotFound => 404,
             Self::LoginRequired | Self::LoginFailed | Self::Misconfigured => 409,
             Self::Internal | Self::Unknown => 500,
@@ -98,7 +100,8 @@ impl ErrorCode {
                 Exit::Unavailable
             }
             Self::Denied => Exit::Denied,
-            Self::UnknownAccount | Self::Misconfigured => Exit::Configuration,
+            // A login alone would not help: the scopes in the configuration come first.
+            Self::UnknownAccount | Self::Misconfigured | Self::InsufficientScope => Exit::Configuration,
         }
     }
 }

@@ -9,14 +9,38 @@ use crate::account::AccountName;
 use crate::error::ErrorBody;
 
 /// The query of `GET /v1/accounts/{a}/token`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// `scope` and `resource` can come several times, `scope` can also be a space-separated list. What is left out is as the
+/// account has it. A parameter that is not in here is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenQuery {
+    /// `scope`: what the token should be good for. Each value must be among those that were granted at the login.
+    pub scope: Vec<String>,
+    /// `audience`: for whom, where the issuer knows that parameter.
+    pub audience: Option<String>,
+    /// `resource`: for which servers (RFC 8707), each an absolute URI without a fragment.
+    pub resource: Vec<String>,
+    /// `kind`: which token.
+    pub kind: TokenKind,
     /// How many seconds the token must live on, at least. Where a renewal cannot give that much, the best token there
     /// is comes back with its true lifetime. The daemon's default is [`DEFAULT_MIN_TTL`], less for short-lived tokens.
     pub min_ttl: Option<u64>,
     /// How many seconds the caller is ready to wait for a renewal; [`DEFAULT_WAIT`] if absent.
     pub wait: Option<u64>,
+}
+
+/// A kind of token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// `access`: the access token.
+    #[default]
+    Access,
+    /// `id`: the ID token (OpenID Connect Core §2), for servers that take one as bearer token.
+    Id,
+    /// A kind that this reader does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Seconds of life that a token has at least, where the caller asks for nothing else: one request of a slow client.
@@ -28,13 +52,17 @@ pub const DEFAULT_WAIT: u64 = 10;
 /// Seconds that a caller can wait at most: longer than any one exchange with an issuer takes.
 pub const MAX_WAIT: u64 = 60;
 
-/// An access token and what a client needs to use it.
+/// A token and what a client needs to use it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct TokenResponse {
     /// The account that it belongs to.
     pub account: AccountName,
-    /// The token.
+    /// The token: whatever was asked for, to be sent as it is. For `kind=id` this is the ID token, so that a client reads
+    /// the same members whichever it wants.
     pub access_token: String,
+    /// What it is.
+    #[serde(default)]
+    pub kind: TokenKind,
     /// Always `Bearer` today (RFC 6750).
     pub token_type: String,
     /// What was granted, space-separated; absent where the issuer did not say and nothing was asked.

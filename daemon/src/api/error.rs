@@ -11,8 +11,10 @@ use crate::account::registry::UnknownAccount;
 use crate::cache::entry::{NoLogin, NoPaste};
 use crate::cache::view::{Refusal, View};
 use crate::clock::Now;
+use crate::grant::Wanted;
 use crate::store::StoreError;
-use crate::token::failure::{Failure, told};
+use crate::token::Target;
+use crate::token::failure::{Failure, Message, told};
 use crate::token::state::{SignedOut, Unavailable};
 
 /// An error on its way out.
@@ -58,6 +60,18 @@ pub(super) fn refusal(refusal: &Refusal, view: &View, now: Now) -> ErrorBody {
     let account = &view.account.name;
     match refusal {
         Refusal::Unavailable(why) => unavailable(why, view, now),
+        Refusal::InsufficientScope { missing } => {
+            let message = format!("the login of {account} was not granted the scope {missing}");
+            ErrorBody::new(ErrorCode::InsufficientScope, message)
+                .with_hint(format!("add it to scopes, then run: keyfob login {account}"))
+        }
+        Refusal::NoRefreshToken => {
+            let message = format!(
+                "the issuer gave {account} no refresh token, so there are no tokens for another scope, audience or resource"
+            );
+            ErrorBody::new(ErrorCode::Misconfigured, message)
+                .with_hint(format!("add \"offline_access\" to scopes, then run: keyfob login {account}"))
+        }
         Refusal::Store(error) => store(error),
         Refusal::Crowded => {
             ErrorBody::new(ErrorCode::Unavailable, format!("too many clients wait for {account}"))
@@ -65,6 +79,31 @@ pub(super) fn refusal(refusal: &Refusal, view: &View, now: Now) -> ErrorBody {
         }
         Refusal::Closing => closing(),
     }
+}
+
+/// Says why a client gets no token for what it asked for.
+pub(super) fn token(why: &Refusal, wanted: &Wanted, view: &View, now: Now) -> ErrorBody {
+    let mut body = refusal(why, view, now);
+    let account = &view.account.name;
+    // What is wrong may be the request alone: the account's own token is not concerned.
+    if let (Wanted::Other(target), Refusal::Unavailable(Unavailable::Failed { failure, .. })) = (wanted, why)
+    {
+        body.message = format!("no token of {account} for {}: {failure}", told_target(target));
+        if let Failure::Misconfigured { .. } | Failure::Refused { .. } = failure {
+            body.hint = Some("ask for what the issuer gives to this client".to_owned());
+        }
+    }
+    body
+}
+
+/// Names what makes a target another than the account's own.
+fn told_target(target: &Target) -> String {
+    let scope = Some(target.scope.to_string()).filter(|scope| !scope.is_empty());
+    let resources = target.resources.iter().map(|resource| format!("resource {resource}"));
+    let parts = scope.map(|scope| format!("scope {scope}")).into_iter();
+    let audience = target.audience.iter().map(|audience| format!("audience {audience}"));
+    // It is the request's text: nothing in it may steer a terminal.
+    Message::from(parts.chain(audience).chain(resources).collect::<Vec<_>>().join(", ")).to_string()
 }
 
 /// Says why there is no token, or none as fresh as asked for.
@@ -87,6 +126,11 @@ pub(super) fn unavailable(why: &Unavailable, view: &View, now: Now) -> ErrorBody
             let mut body = ErrorBody::new(ErrorCode::Unavailable, message).with_hint("try again");
             body.retry_at = Some(now.wall_at(*retry_at));
             body
+        }
+        Unavailable::NoIdToken => {
+            let message = format!("the issuer gave {account} no ID token, or none that is still valid");
+            ErrorBody::new(ErrorCode::Misconfigured, message)
+                .with_hint(format!("add \"openid\" to scopes, then run: keyfob login {account}"))
         }
     }
 }

@@ -1,42 +1,64 @@
 //! `GET /v1/accounts/{a}/token`: the question that all of this is for.
 
+mod query;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use keyfob_protocol::token::{DEFAULT_WAIT, Header, MAX_WAIT, TokenQuery, TokenResponse};
+use keyfob_protocol::token::{DEFAULT_WAIT, Header, MAX_WAIT, TokenKind as Kind, TokenQuery, TokenResponse};
 use secrecy::ExposeSecret;
 
 use super::Api;
 use super::error::{self, ApiError, bad_request};
-use crate::cache::view::{Served, View};
+use crate::cache::entry::{Asked, Entry};
+use crate::cache::view::{Refusal, Served, View};
 use crate::clock::Now;
+use crate::token::state::{Need, TokenKind, Unavailable};
 
 /// The media type of the bare token.
 const PLAIN: &str = "text/plain";
+
+/// The header that carries a token where the account's server wants no other.
+const AUTHORIZATION: &str = "authorization";
 
 /// Answers with a token.
 pub(super) async fn token(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
-    query: Result<Query<TokenQuery>, QueryRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(bad_request)?;
+    let query = query::read(query.as_deref().unwrap_or_default()).map_err(bad_request)?;
     let entry = api.cache.entry(&name)?;
-    let min_ttl = query.min_ttl.map(Duration::from_secs);
     let wait = Duration::from_secs(query.wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT));
-    let answer = entry.token(min_ttl, wait).await;
+    let asked = asked(query, &entry);
+    let kind = asked.need.kind;
+    let answer = entry.token(asked.clone(), wait).await;
     let now = api.cache.clock().now();
-    match answer {
-        Ok(served) if wants_plain(&headers) => Ok(plain(&served)),
-        Ok(served) => Ok(Json(response(&served, &entry.view(), now)).into_response()),
-        Err(refusal) => Err(ApiError(error::refusal(&refusal, &entry.view(), now))),
+    let written = answer.and_then(|served| {
+        if wants_plain(&headers) {
+            plain(&served, kind)
+        } else {
+            Ok(Json(response(&served, kind, &entry.view(), now)?).into_response())
+        }
+    });
+    written.map_err(|refusal| ApiError(error::token(&refusal, &asked.wanted, &entry.view(), now)))
+}
+
+fn asked(query: TokenQuery, entry: &Entry) -> Asked {
+    let scope = Some(query.scope).filter(|scope| !scope.is_empty()).map(|scope| scope.into_iter().collect());
+    let kind = match query.kind {
+        Kind::Access | Kind::Unknown => TokenKind::Access,
+        Kind::Id => TokenKind::Id,
+    };
+    Asked {
+        wanted: entry.wanted(scope, query.audience, query.resource.into_iter().collect()),
+        need: Need { kind, min_ttl: query.min_ttl.map(Duration::from_secs) },
     }
 }
 
@@ -45,22 +67,34 @@ fn wants_plain(headers: &HeaderMap) -> bool {
     headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(PLAIN.as_bytes()))
 }
 
-fn plain(served: &Served) -> Response {
-    let token = served.tokens.access.secret().expose_secret().to_owned();
-    ([(CONTENT_TYPE, PLAIN)], token).into_response()
+fn plain(served: &Served, kind: TokenKind) -> Result<Response, Refusal> {
+    Ok(([(CONTENT_TYPE, PLAIN)], exposed(served, kind)?).into_response())
 }
 
-fn response(served: &Served, view: &View, now: Now) -> TokenResponse {
+/// The one place where a token leaves its wrapping.
+fn exposed(served: &Served, kind: TokenKind) -> Result<String, Refusal> {
+    let token = served.tokens.token(kind).ok_or(Refusal::Unavailable(Unavailable::NoIdToken))?;
+    Ok(token.expose_secret().to_owned())
+}
+
+fn response(served: &Served, kind: TokenKind, view: &View, now: Now) -> Result<TokenResponse, Refusal> {
     let tokens = &served.tokens;
-    let token = tokens.access.secret().expose_secret();
-    TokenResponse {
+    let token = exposed(served, kind)?;
+    let (name, kind, expires_at) = match kind {
+        TokenKind::Access => (tokens.header.as_deref(), Kind::Access, tokens.access.expires_at),
+        // Another header is what the server of the access tokens wants.
+        TokenKind::Id => (None, Kind::Id, tokens.id.as_ref().and_then(|id| id.expires_at)),
+    };
+    let header = Header { name: name.unwrap_or(AUTHORIZATION).to_owned(), value: format!("Bearer {token}") };
+    Ok(TokenResponse {
         account: view.account.name.clone(),
-        access_token: token.to_owned(),
+        access_token: token,
+        kind,
         token_type: "Bearer".to_owned(),
         scope: Some(tokens.scope.to_string()).filter(|scope| !scope.is_empty()),
-        expires_at: tokens.access.expires_at.map(|at| now.wall_at(at)),
-        expires_in: tokens.access.remaining(now.moment).map(|left| left.as_secs()),
-        header: Header { name: "authorization".to_owned(), value: format!("Bearer {token}") },
+        expires_at: expires_at.map(|at| now.wall_at(at)),
+        expires_in: expires_at.map(|at| at.since(now.moment).as_secs()),
+        header,
         stale: served.stale.as_ref().map(|why| error::unavailable(why, view, now)),
-    }
+    })
 }

@@ -3,6 +3,7 @@
 //! The handle never changes anything itself. A caller that hangs up while it waits cancels its waiting and nothing
 //! else, because whatever must not be interrupted runs in the owner.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use tokio::time::timeout;
 use crate::account::Account;
 use crate::cache::owner::{Message, Owner};
 use crate::cache::view::{Refusal, Served, Stored, View};
-use crate::clock::Clock;
-use crate::grant::{Flow, NotTheRedirect, Pasted, Revoked, TokenSource};
+use crate::clock::{Clock, Moment};
+use crate::grant::{Flow, NotTheRedirect, Pasted, Revoked, TokenSource, Wanted};
 use crate::store::{Store, StoreError};
 use crate::token::failure::Failure;
+use crate::token::state::{Need, TokenState};
+use crate::token::{Scope, Target};
 
 /// Messages that wait for the owner: senders beyond that wait in turn, within their own deadlines.
 const MAILBOX: usize = 1024;
@@ -35,6 +38,15 @@ pub(super) struct Orders {
     pub(super) account: Arc<Account>,
     pub(super) source: Arc<dyn TokenSource>,
     pub(super) closing: bool,
+}
+
+/// A request for a token.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// For which target.
+    pub wanted: Wanted,
+    /// Which token, and how fresh.
+    pub need: Need,
 }
 
 /// Why a login was not started.
@@ -101,23 +113,54 @@ impl Entry {
         self.view.borrow().clone()
     }
 
-    /// Returns a token that lives for `min_ttl` at least: from memory if there is one, else by a renewal that all
-    /// callers share, else the best that works when `wait` has passed.
+    /// Returns which tokens a request is about. What it leaves open is as the account has it.
+    pub fn wanted(
+        &self,
+        scope: Option<Scope>,
+        audience: Option<String>,
+        resources: BTreeSet<String>,
+    ) -> Wanted {
+        let own = self.orders.borrow().account.target();
+        let target = Target {
+            scope: scope.unwrap_or_else(|| own.scope.clone()),
+            audience: audience.or_else(|| own.audience.clone()),
+            resources: if resources.is_empty() { own.resources.clone() } else { resources },
+        };
+        if target == own { Wanted::Own } else { Wanted::Other(target) }
+    }
+
+    /// Returns a token as it is asked for: from memory if there is one, else by a renewal that all callers share, else
+    /// the best that works when `wait` has passed.
     ///
     /// # Errors
     /// Says why there is no token that works.
-    pub async fn token(&self, min_ttl: Option<Duration>, wait: Duration) -> Result<Served, Refusal> {
-        if let Some(served) = self.view.borrow().fresh(min_ttl, self.clock.now().moment) {
+    pub async fn token(&self, asked: Asked, wait: Duration) -> Result<Served, Refusal> {
+        let now = self.clock.now().moment;
+        let fresh = self.view.borrow().fresh(&asked.wanted, asked.need, now);
+        if let Some(served) = fresh {
+            self.see_to_renewal(&asked.wanted, now);
             return Ok(served);
         }
         let (reply, answer) = oneshot::channel();
+        let (wanted, need) = (asked.wanted.clone(), asked.need);
         let asked = async {
-            self.mailbox.send(Message::Token { min_ttl, reply }).await.map_err(|_| Refusal::Closing)?;
+            self.mailbox.send(Message::Token { asked, reply }).await.map_err(|_| Refusal::Closing)?;
             answer.await.map_err(|_| Refusal::Closing)?
         };
         match timeout(wait, asked).await {
             Ok(answer) => answer,
-            Err(_) => self.view().best(self.clock.now().moment),
+            Err(_) => self.view().best(&wanted, need, self.clock.now().moment),
+        }
+    }
+
+    /// Has a token for another target renewed that is due: nobody waits for that, and the next who asks gets the new one.
+    fn see_to_renewal(&self, wanted: &Wanted, now: Moment) {
+        let Wanted::Other(target) = wanted else { return };
+        let view = self.view.borrow();
+        let is_due = view.state_of(wanted).and_then(TokenState::starts_at).is_some_and(|at| at <= now);
+        if is_due {
+            // Where the owner is too busy to hear it, the next request says it again.
+            drop(self.mailbox.try_send(Message::RenewAhead { target: target.clone() }));
         }
     }
 

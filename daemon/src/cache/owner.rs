@@ -5,34 +5,34 @@
 //! in one is a failed attempt; storing their outcome is part of taking it in, so that "renewed" means "and safe".
 
 mod login;
+mod variants;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::account::Account;
-use crate::cache::entry::{NoLogin, Orders};
+use crate::cache::attempt::{Attempt, Attempts};
+use crate::cache::entry::{Asked, NoLogin, Orders};
+use crate::cache::lane::{Lane, Reply};
 use crate::cache::login::{LoginProgress, Outcome, Step};
 use crate::cache::shelf::Shelf;
-use crate::cache::view::{Refusal, Served, Stored, View, conclusion};
+use crate::cache::variant::Variants;
+use crate::cache::view::{Refusal, Stored, View, conclusion};
 use crate::clock::{Clock, Moment};
 use crate::grant::{Attendance, Flow, Pasted, Revoked, TokenSource, Wanted};
 use crate::store::Store;
 use crate::token::failure::Failure;
 use crate::token::schedule::Jitter;
 use crate::token::state::{Answer, Means, Renewal, SignedOut, TokenState};
-use crate::token::{RefreshToken, TokenSet};
-
-/// Clients that wait for one account at most: ten times the burst that we are built for. Each is a few hundred bytes.
-const MAX_WAITING: usize = 10_000;
+use crate::token::{Target, TokenSet};
 
 /// What clients ask of an owner.
 pub(super) enum Message {
-    Token { min_ttl: Option<Duration>, reply: oneshot::Sender<Result<Served, Refusal>> },
+    Token { asked: Asked, reply: Reply },
+    RenewAhead { target: Target },
     BeginLogin { flow: Flow, reply: oneshot::Sender<Result<(), NoLogin>> },
     Import { refresh: SecretString, reply: oneshot::Sender<Result<(), NoLogin>> },
     Pasting { reply: oneshot::Sender<Option<mpsc::Sender<Pasted>>> },
@@ -49,10 +49,11 @@ pub(super) struct Owner {
     source: Arc<dyn TokenSource>,
     clock: Clock,
     shelf: Shelf,
-    state: TokenState,
-    failed_at: Option<Timestamp>,
-    waiting: Vec<oneshot::Sender<Result<Served, Refusal>>>,
-    attempt: Option<Attempt>,
+    /// The tokens for the account's own target.
+    own: Lane,
+    /// Those for others.
+    variants: Variants,
+    attempts: Attempts,
     login: LoginProgress,
     login_revision: u64,
     login_step: Option<Step>,
@@ -60,24 +61,17 @@ pub(super) struct Owner {
     view: watch::Sender<Arc<View>>,
 }
 
-/// A renewal that is under way.
-struct Attempt {
-    task: JoinHandle<Result<TokenSet, Failure>>,
-    /// What it is made with.
-    refresh: Option<RefreshToken>,
-    /// Whether its outcome still matters: not after a login or a logout in the meantime.
-    is_current: bool,
-}
-
 impl Owner {
     pub(super) fn new(orders: Orders, store: Arc<Store>, clock: Clock) -> Self {
         let Orders { account, source, closing } = orders;
         let state = TokenState::signed_out(means(&*source), SignedOut::Never, clock.now().moment);
+        let variants = Variants::default();
         let view = watch::Sender::new(Arc::new(View {
             account: Arc::clone(&account),
             stored: Stored::Unread,
             state: state.clone(),
             failed_at: None,
+            variants: variants.snapshot(),
             login: LoginProgress::Idle,
             login_revision: 0,
         }));
@@ -86,10 +80,9 @@ impl Owner {
             source,
             shelf: Shelf::new(store, clock.clone()),
             clock,
-            state,
-            failed_at: None,
-            waiting: Vec::new(),
-            attempt: None,
+            own: Lane::new(state),
+            variants,
+            attempts: Attempts::default(),
             login: LoginProgress::Idle,
             login_revision: 0,
             login_step: None,
@@ -109,7 +102,7 @@ impl Owner {
         mut orders: watch::Receiver<Orders>,
     ) {
         self.load().await;
-        while !(self.closing && self.attempt.is_none() && !self.is_exchanging()) {
+        while !(self.closing && self.attempts.is_empty() && !self.is_exchanging()) {
             self.publish();
             let clock = self.clock.clone();
             let wakes_at = self.wakes_at();
@@ -119,7 +112,9 @@ impl Owner {
                     Err(_) => self.close(),
                 },
                 Some(message) = messages.recv(), if !self.closing => self.receive(message).await,
-                outcome = finished(&mut self.attempt) => self.conclude(outcome).await,
+                (attempt, outcome) = self.attempts.finished(), if !self.attempts.is_empty() => {
+                    self.conclude(attempt, outcome).await;
+                }
                 outcome = advanced(&mut self.login_step) => self.advance_login(outcome).await,
                 () = until(wakes_at, &clock), if !self.closing => self.wake().await,
             }
@@ -132,7 +127,7 @@ impl Owner {
     fn obey(&mut self, orders: &Orders) {
         self.account = Arc::clone(&orders.account);
         self.source = Arc::clone(&orders.source);
-        self.state.hasten(self.clock.now().moment);
+        self.own.state.hasten(self.clock.now().moment);
         if orders.closing {
             self.close();
         }
@@ -150,7 +145,8 @@ impl Owner {
             self.load().await;
         }
         match message {
-            Message::Token { min_ttl, reply } => self.admit(min_ttl, reply),
+            Message::Token { asked, reply } => self.admit(asked, reply),
+            Message::RenewAhead { target } => self.renew_ahead(target),
             Message::BeginLogin { flow, reply } => {
                 let begun = self.begin_login(flow);
                 self.publish();
@@ -176,82 +172,111 @@ impl Owner {
     }
 
     /// Answers a client, or lets it wait for the attempt that serves all.
-    fn admit(&mut self, min_ttl: Option<Duration>, reply: oneshot::Sender<Result<Served, Refusal>>) {
+    fn admit(&mut self, asked: Asked, reply: Reply) {
         if let Some(error) = self.shelf.unreadable() {
             return answer(reply, Err(Refusal::Store(Arc::clone(error))));
         }
-        let decision = self.state.answer(self.clock.now().moment, min_ttl);
-        match decision {
+        if let Wanted::Other(target) = &asked.wanted {
+            return self.admit_for(target, &asked, reply);
+        }
+        match self.own.decide(&asked, self.clock.now().moment) {
             Answer::Renew | Answer::Wait => {
-                if self.waiting.len() >= MAX_WAITING {
-                    // Those who hung up make room.
-                    self.waiting.retain(|reply| !reply.is_closed());
-                }
-                if self.waiting.len() >= MAX_WAITING {
-                    return answer(reply, Err(Refusal::Crowded));
-                }
-                self.waiting.push(reply);
-                self.start_attempt();
+                self.own.admit(asked.need, reply);
+                self.start(Wanted::Own);
             }
-            Answer::Serve(_) | Answer::ServeStale(..) | Answer::Fail(_) => {
-                answer(reply, conclusion(decision))
+            decision @ (Answer::Serve(_) | Answer::ServeStale(..) | Answer::Fail(_)) => {
+                answer(reply, conclusion(decision));
             }
         }
     }
 
-    fn start_attempt(&mut self) {
-        if self.attempt.is_some() {
+    /// Starts an attempt, unless another is in its way: then it is started when that has ended.
+    fn start(&mut self, wanted: Wanted) {
+        if self.is_in_the_way(&wanted) {
             return;
         }
-        let refresh = self.state.begin();
-        let task = tokio::spawn(self.source.renew(refresh.clone(), Wanted::Own));
-        self.attempt = Some(Attempt { task, refresh, is_current: true });
+        let refresh = match &wanted {
+            Wanted::Own => self.own.state.begin(),
+            Wanted::Other(target) => {
+                let Some(lane) = self.variants.get(target) else { return };
+                lane.state.begin();
+                self.variants.publish();
+                self.own.state.refresh_token()
+            }
+        };
+        self.attempts.start(&self.source, wanted, refresh);
+    }
+
+    /// Tells whether something is under way that an attempt has to wait for: there is one refresh token, and no two
+    /// requests are made with it at a time.
+    fn is_in_the_way(&self, wanted: &Wanted) -> bool {
+        match self.own.state.means() {
+            Means::Login => !self.attempts.is_empty(),
+            Means::Grant => self.attempts.has(wanted),
+        }
+    }
+
+    /// Starts what somebody waits for.
+    fn start_awaited(&mut self) {
+        let now = self.clock.now().moment;
+        if self.own.is_awaited() && !self.own.state.is_in_flight() {
+            match self.own.state.can_start(now) {
+                true => self.start(Wanted::Own),
+                false => self.own.settle(now),
+            }
+        }
+        self.start_awaited_variants();
     }
 
     /// Takes in the outcome of an attempt: stores new tokens, then tells everybody who waits, the error as well.
-    async fn conclude(&mut self, outcome: Result<TokenSet, Failure>) {
-        let Some(attempt) = self.attempt.take() else { return };
+    async fn conclude(&mut self, attempt: Attempt, outcome: Result<TokenSet, Failure>) {
         let account = &self.account.name;
-        match outcome {
-            outcome if !attempt.is_current => {
+        match (&attempt.wanted, outcome) {
+            (_, outcome) if !attempt.is_current => {
                 tracing::warn!(%account, "dropped the outcome of a renewal: a login or logout overtook it");
                 if let Ok(tokens) = outcome {
                     tokio::spawn(self.source.revoke(tokens));
                 }
             }
-            Ok(tokens) => {
+            (Wanted::Other(target), outcome) => self.conclude_for(target, outcome).await,
+            (Wanted::Own, Ok(tokens)) => {
                 tracing::info!(%account, "renewed the access token");
-                self.adopt(tokens.keeping(attempt.refresh)).await;
+                let now = self.clock.now().moment;
+                let tokens = tokens.keeping(attempt.refresh);
+                self.own.state = self.own.state.renewed(tokens, now, jitter());
+                self.own.failed_at = None;
+                self.save().await;
             }
-            Err(failure) => {
+            (Wanted::Own, Err(failure)) => {
                 tracing::warn!(%account, %failure, "a renewal failed");
-                let now = self.clock.now();
-                self.failed_at = Some(now.wall);
-                self.state.fail(failure, now.moment, jitter());
-                if let Renewal::Impossible { .. } = self.state.renewal() {
-                    // A refused refresh token must not come back with the next start.
-                    self.save().await;
-                }
+                self.fail_own(failure).await;
             }
         }
+        self.variants.publish();
         self.publish();
         let now = self.clock.now().moment;
-        for reply in std::mem::take(&mut self.waiting) {
-            answer(reply, conclusion(self.state.settled(now)));
+        match &attempt.wanted {
+            Wanted::Other(target) if attempt.is_current => self.settle_variant(target, now),
+            Wanted::Own | Wanted::Other(_) => self.own.settle(now),
+        }
+        if !self.closing {
+            self.start_awaited();
         }
     }
 
-    /// Makes tokens the ones that the account holds: on disk first.
+    async fn fail_own(&mut self, failure: Failure) {
+        self.own.fail(failure, self.clock.now(), jitter());
+        if let Renewal::Impossible { .. } = self.own.state.renewal() {
+            // A refused refresh token must not come back with the next start.
+            self.save().await;
+        }
+    }
+
+    /// Makes the tokens of a login the ones that the account holds: on disk first.
     async fn adopt(&mut self, tokens: TokenSet) {
-        self.state = TokenState::signed_in(means(&*self.source), tokens, jitter());
-        self.failed_at = None;
+        self.own.state = TokenState::signed_in(means(&*self.source), tokens, jitter());
+        self.own.failed_at = None;
         self.save().await;
-    }
-
-    fn overtake_attempt(&mut self) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.is_current = false;
-        }
     }
 
     async fn wake(&mut self) {
@@ -262,25 +287,30 @@ impl Owner {
                 Stored::Durable | Stored::Volatile(_) => self.save().await,
             }
         }
-        if self.state.starts_at().is_some_and(|at| at <= now) {
-            self.start_attempt();
+        if self.due().is_some_and(|at| at <= now) {
+            self.start(Wanted::Own);
         }
     }
 
     fn wakes_at(&self) -> Option<Moment> {
-        [self.state.starts_at(), self.shelf.retry_at()].into_iter().flatten().min()
+        [self.due(), self.shelf.retry_at()].into_iter().flatten().min()
+    }
+
+    /// Returns when the account's own token is renewed by itself.
+    fn due(&self) -> Option<Moment> {
+        self.own.state.starts_at().filter(|_| !self.is_in_the_way(&Wanted::Own))
     }
 
     /// Takes over what the account held when the daemon last ran.
     async fn load(&mut self) {
         if let Some(tokens) = self.shelf.load(&self.account).await {
-            self.state = TokenState::signed_in(means(&*self.source), tokens, jitter());
+            self.own.state = TokenState::signed_in(means(&*self.source), tokens, jitter());
         }
     }
 
     /// Makes the disk say what is held. Where that fails the tokens are served all the same.
     async fn save(&mut self) {
-        let held = self.state.held(self.clock.now().moment);
+        let held = self.own.state.held(self.clock.now().moment);
         self.shelf.save(&self.account, &held).await;
     }
 
@@ -288,8 +318,9 @@ impl Owner {
         self.view.send_replace(Arc::new(View {
             account: Arc::clone(&self.account),
             stored: self.shelf.stored().clone(),
-            state: self.state.clone(),
-            failed_at: self.failed_at,
+            state: self.own.state.clone(),
+            failed_at: self.own.failed_at,
+            variants: self.variants.snapshot(),
             login: self.login.clone(),
             login_revision: self.login_revision,
         }));
@@ -304,24 +335,13 @@ fn means(source: &dyn TokenSource) -> Means {
 }
 
 /// Answers a client. One that has hung up needs no answer.
-fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+pub(super) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     drop(reply.send(value));
 }
 
 /// Returns a random number. Without one everything still works, only less spread out.
 fn jitter() -> Jitter {
     Jitter::from_bits(getrandom::u32().unwrap_or(0))
-}
-
-/// Waits for the outcome of an attempt, for ever if there is none.
-async fn finished(attempt: &mut Option<Attempt>) -> Result<TokenSet, Failure> {
-    match attempt {
-        Some(attempt) => (&mut attempt.task).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a renewal ended abnormally");
-            Err(Failure::transient("the renewal ended abnormally: see the daemon's log"))
-        }),
-        None => std::future::pending().await,
-    }
 }
 
 /// Waits for the next step of a login, for ever if there is none.

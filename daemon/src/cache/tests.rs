@@ -1,5 +1,7 @@
 //! The promises of an account's owner, in simulated time: hours pass in milliseconds, and no socket is involved.
 
+mod variant;
+
 use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::future::Future;
@@ -16,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::account::{Account, Grant, IssuerSettings, Provider};
-use crate::cache::entry::{Entry, NoPaste};
+use crate::cache::entry::{Asked, Entry, NoPaste};
 use crate::cache::login::LoginProgress;
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::Clock;
@@ -28,8 +30,8 @@ use crate::oauth::{Client, ClientAuthentication, ExtraParameters, LoopbackHttp, 
 use crate::store::key::KeyChoice;
 use crate::store::{Sources, Store};
 use crate::token::failure::Failure;
-use crate::token::state::{SignedOut, Unavailable};
-use crate::token::{AccessToken, RefreshToken, Target, TokenSet};
+use crate::token::state::{Need, SignedOut, Unavailable};
+use crate::token::{AccessToken, IdToken, RefreshToken, Scope, Target, TokenSet};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -53,7 +55,14 @@ struct Ledger {
     /// Every request fails until this is taken away.
     outage: bool,
     gives_refresh_tokens: bool,
+    gives_id_tokens: bool,
+    /// The scope that is granted.
+    scope: &'static str,
     panics: bool,
+    /// What was asked for, in order.
+    wanted: Vec<Wanted>,
+    under_way: u32,
+    max_under_way: u32,
 }
 
 impl FakeIssuer {
@@ -69,7 +78,12 @@ impl FakeIssuer {
             failures: VecDeque::new(),
             outage: false,
             gives_refresh_tokens: true,
+            gives_id_tokens: false,
+            scope: "",
             panics: false,
+            wanted: Vec::new(),
+            under_way: 0,
+            max_under_way: 0,
         })))
     }
 
@@ -106,12 +120,20 @@ impl FakeIssuer {
                 let refresh =
                     RefreshToken { secret: ledger.live.to_string().into(), origin: "https://i".into() };
                 let refresh = Some(refresh).filter(|_| ledger.gives_refresh_tokens);
-                Ok(TokenSet { refresh, ..TokenSet::of(access) })
+                let id = IdToken::new(format!("id-{}", ledger.live).into(), access.expires_at).unwrap();
+                let id = Some(id).filter(|_| ledger.gives_id_tokens);
+                let scope = Scope::parse(ledger.scope);
+                Ok(TokenSet { refresh, id, scope, ..TokenSet::of(access) })
             }
         };
         let delay = ledger.delay;
+        ledger.under_way += 1;
+        ledger.max_under_way = ledger.max_under_way.max(ledger.under_way);
+        drop(ledger);
+        let issuer = self.clone();
         Box::pin(async move {
             tokio::time::sleep(delay).await;
+            issuer.set(|ledger| ledger.under_way -= 1);
             answer
         })
     }
@@ -122,8 +144,9 @@ impl TokenSource for FakeIssuer {
         self.0.lock().unwrap().attendance
     }
 
-    fn renew(&self, refresh: Option<RefreshToken>, _: Wanted) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
         let issuer = self.clone();
+        self.set(|ledger| ledger.wanted.push(wanted));
         Box::pin(async move {
             let presented = refresh.map(|token| token.secret.expose_secret().parse().unwrap());
             issuer.answer(presented).await
@@ -228,7 +251,7 @@ impl World {
     }
 
     async fn token(&self) -> Result<Served, Refusal> {
-        self.entry.token(None, 30 * SECOND).await
+        self.entry.token(own(), 30 * SECOND).await
     }
 
     /// Asks a hundred times at once, and returns all answers.
@@ -236,7 +259,7 @@ impl World {
         let mut callers = JoinSet::new();
         for _ in 0..100 {
             let entry = Arc::clone(&self.entry);
-            callers.spawn(async move { entry.token(None, 30 * SECOND).await });
+            callers.spawn(async move { entry.token(own(), 30 * SECOND).await });
         }
         callers.join_all().await
     }
@@ -258,6 +281,11 @@ fn account(client_id: &str) -> Account {
         transport: crate::oauth::transport::Transport::default(),
     };
     Account { name: "prod".parse().unwrap(), provider: Provider::Issuer(settings) }
+}
+
+/// A request for the account's own token.
+fn own() -> Asked {
+    Asked { wanted: Wanted::Own, need: Need::default() }
 }
 
 fn name(served: &Served) -> String {
@@ -312,9 +340,13 @@ async fn a_caller_that_hangs_up_does_not_lose_the_rotated_refresh_token() {
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_before_it_expires_without_anybody_asking() {
     let world = World::signed_in(|_| ()).await;
+    let minute = Need { min_ttl: Some(MINUTE), ..Need::default() };
     for hour in 1..24 {
         pass(HOUR).await;
-        assert!(world.entry.view().fresh(Some(MINUTE), world.clock.now().moment).is_some(), "hour {hour}");
+        assert!(
+            world.entry.view().fresh(&Wanted::Own, minute, world.clock.now().moment).is_some(),
+            "hour {hour}"
+        );
     }
     let requests = world.issuer.requests();
     assert!((24..=42).contains(&requests), "{requests} requests in a day of one-hour tokens");
@@ -495,7 +527,7 @@ async fn tokens_of_other_settings_are_not_used() {
     world.entry.close();
     world.entry.ended().await;
     let other = start(account("another-client"), &world.issuer, &world.store, &world.clock);
-    let refusal = other.token(None, SECOND).await.unwrap_err();
+    let refusal = other.token(own(), SECOND).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Unavailable(Unavailable::LoginRequired(_))), "{refusal:?}");
 }
 

@@ -3,16 +3,17 @@
 //! Readers take it without a wait. That is why a token that is good enough costs no message, no lock and no await.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::account::Account;
 use crate::cache::login::LoginProgress;
+use crate::cache::variant::Snapshot;
 use crate::clock::Moment;
+use crate::grant::Wanted;
 use crate::store::StoreError;
-use crate::token::TokenSet;
-use crate::token::state::{Answer, TokenState, Unavailable};
+use crate::token::state::{Answer, Need, TokenState, Unavailable};
+use crate::token::{Scope, TokenSet};
 
 /// An account at a time.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct View {
     pub state: TokenState,
     /// When its renewal failed last, if no success has followed.
     pub failed_at: Option<Timestamp>,
+    /// The same for the other targets that clients have asked for.
+    pub variants: Snapshot,
     /// How its latest login goes.
     pub login: LoginProgress,
     /// Grows with every change of `login`.
@@ -59,6 +62,15 @@ pub enum Refusal {
     /// There is none that works.
     #[error("no token")]
     Unavailable(Unavailable),
+    /// The login was not granted that much.
+    #[error("{missing} was not granted")]
+    InsufficientScope {
+        /// What was asked for beyond what was granted.
+        missing: Scope,
+    },
+    /// Tokens for other targets need a refresh token, and the issuer gave none.
+    #[error("there is no refresh token")]
+    NoRefreshToken,
     /// The store could not be read.
     #[error("the store cannot be read")]
     Store(Arc<StoreError>),
@@ -71,20 +83,33 @@ pub enum Refusal {
 }
 
 impl View {
+    /// Returns what is held for a target, and how its renewal goes.
+    pub fn state_of(&self, wanted: &Wanted) -> Option<&TokenState> {
+        match wanted {
+            Wanted::Own => Some(&self.state),
+            Wanted::Other(target) => self.variants.get(target).map(|variant| &variant.state),
+        }
+    }
+
     /// Returns the token if it is good enough as it is.
-    pub fn fresh(&self, min_ttl: Option<Duration>, now: Moment) -> Option<Served> {
-        match self.state.answer(now, min_ttl) {
+    pub fn fresh(&self, wanted: &Wanted, need: Need, now: Moment) -> Option<Served> {
+        if let Wanted::Other(target) = wanted {
+            self.variants.get(target)?.note_use();
+        }
+        match self.state_of(wanted)?.answer(now, need) {
             Answer::Serve(tokens) => Some(Served { tokens, stale: None }),
             Answer::ServeStale(..) | Answer::Renew | Answer::Wait | Answer::Fail(_) => None,
         }
     }
 
     /// Returns the best that there is, without waiting for anything.
-    pub fn best(&self, now: Moment) -> Result<Served, Refusal> {
-        match &self.stored {
-            Stored::Unreadable(error) => Err(Refusal::Store(Arc::clone(error))),
-            Stored::Unread => Err(Refusal::Unavailable(Unavailable::Renewing)),
-            Stored::Durable | Stored::Volatile(_) => conclusion(self.state.settled(now)),
+    pub fn best(&self, wanted: &Wanted, need: Need, now: Moment) -> Result<Served, Refusal> {
+        match (&self.stored, self.state_of(wanted)) {
+            (Stored::Unreadable(error), _) => Err(Refusal::Store(Arc::clone(error))),
+            (Stored::Unread, _) | (Stored::Durable | Stored::Volatile(_), None) => {
+                Err(Refusal::Unavailable(Unavailable::Renewing))
+            }
+            (Stored::Durable | Stored::Volatile(_), Some(state)) => conclusion(state.settled(now, need.kind)),
         }
     }
 }

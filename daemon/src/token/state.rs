@@ -1,17 +1,19 @@
 //! What an account holds and how its renewal goes, as two separate fields, with every decision a function of `now`.
 //!
 //! [`Renewal`] cannot touch what is held, so a failed renewal cannot displace a token that works. Only
-//! [`Failure::Refused`] ends a login, and even then the access token is served to its end.
+//! [`Failure::Refused`] ends a login, and even then the access token is served to its end. There is one such state for
+//! the account's own target, and one for every other target that clients ask for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use keyfob_protocol::token::DEFAULT_MIN_TTL;
+use secrecy::SecretString;
 
 use crate::clock::Moment;
 use crate::token::failure::Failure;
 use crate::token::schedule::{self, Jitter, Plan};
-use crate::token::{RefreshToken, TokenSet};
+use crate::token::{IdToken, RefreshToken, TokenSet};
 
 /// The largest share of its whole life that a token can be asked to have left: asking for more would renew a token
 /// that is as fresh as any.
@@ -28,6 +30,35 @@ pub struct TokenState {
     held: Held,
     renewal: Renewal,
     trouble: Option<Failure>,
+    id_token: Promise,
+}
+
+/// Whether a renewal may bring an ID token that lives longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promise {
+    /// It may, or nothing is known.
+    Open,
+    /// The issuer's latest answer brought none, so another would be asked for in vain.
+    Broken,
+}
+
+/// What a client wants of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Which token.
+    pub kind: TokenKind,
+    /// How long it must live, at least; absent leaves it to us.
+    pub min_ttl: Option<Duration>,
+}
+
+/// A token of a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenKind {
+    /// The access token.
+    #[default]
+    Access,
+    /// The ID token.
+    Id,
 }
 
 /// What tokens can be obtained with, where no refresh token is at hand.
@@ -126,6 +157,8 @@ pub enum Unavailable {
         /// When.
         retry_at: Moment,
     },
+    /// The issuer gives no ID token, or none that lives on.
+    NoIdToken,
 }
 
 impl TokenState {
@@ -135,7 +168,7 @@ impl TokenState {
             Means::Grant => Renewal::OnDemand { from: now, failures: 0 },
             Means::Login => Renewal::Impossible { then: because },
         };
-        Self { means, held: Held::SignedOut(because), renewal, trouble: None }
+        Self { means, held: Held::SignedOut(because), renewal, trouble: None, id_token: Promise::Open }
     }
 
     /// Returns the state of an account that holds tokens, obtained just now or read from the store.
@@ -149,7 +182,35 @@ impl TokenState {
                 Plan::OnDemand => Renewal::OnDemand { from: earliest, failures: 0 },
             }
         };
-        Self { means, held: Held::SignedIn(Arc::new(tokens)), renewal, trouble: None }
+        let id_token = if tokens.id.is_some() { Promise::Open } else { Promise::Broken };
+        Self { means, held: Held::SignedIn(Arc::new(tokens)), renewal, trouble: None, id_token }
+    }
+
+    /// Returns the state after a renewal. An ID token that the answer lacks is the earlier one, as long as it lives.
+    pub fn renewed(&self, mut tokens: TokenSet, now: Moment, jitter: Jitter) -> Self {
+        let promise = if tokens.id.is_some() { Promise::Open } else { Promise::Broken };
+        if let Held::SignedIn(earlier) = &self.held
+            && tokens.id.is_none()
+        {
+            tokens.id = earlier.id.clone().filter(|id| id.lives_for(Duration::ZERO, now));
+        }
+        Self { id_token: promise, ..Self::signed_in(self.means, tokens, jitter) }
+    }
+
+    /// Takes over the refresh token that a renewal for another target brought in place of the one it was made with.
+    /// The access token stays: a narrower one never takes its place.
+    pub fn rotate(&mut self, refresh: RefreshToken) {
+        if let Held::SignedIn(tokens) = &mut self.held {
+            Arc::make_mut(tokens).refresh = Some(refresh);
+        }
+    }
+
+    /// Returns what there is to renew with, if anything is.
+    pub fn refresh_token(&self) -> Option<RefreshToken> {
+        match &self.held {
+            Held::SignedIn(tokens) => tokens.refresh.clone(),
+            Held::SignedOut(_) => None,
+        }
     }
 
     /// Returns what is held at a moment: a login that could not be renewed is over when its access token has expired.
@@ -185,25 +246,49 @@ impl TokenState {
         }
     }
 
-    /// Decides about a client that wants a token which lives for `min_ttl` at least.
-    pub fn answer(&self, now: Moment, min_ttl: Option<Duration>) -> Answer {
+    /// Tells whether an attempt can start now because somebody asks.
+    pub fn can_start(&self, now: Moment) -> bool {
+        match self.renewal {
+            Renewal::Due { pull_from: from, .. } | Renewal::OnDemand { from, .. } => now >= from,
+            Renewal::InFlight { .. } | Renewal::Impossible { .. } => false,
+        }
+    }
+
+    /// Tells whether an attempt is under way.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self.renewal, Renewal::InFlight { .. })
+    }
+
+    /// Decides about a client that wants a token.
+    pub fn answer(&self, now: Moment, need: Need) -> Answer {
         if let Held::SignedIn(tokens) = &self.held
-            && tokens.access.lives_for(enough(tokens, min_ttl), now)
+            && suffices(tokens, need, now)
         {
             return Answer::Serve(Arc::clone(tokens));
         }
+        if need.kind == TokenKind::Id && self.lacks_id_token(now) {
+            return self.settled(now, need.kind);
+        }
         match self.renewal {
             Renewal::InFlight { .. } => Answer::Wait,
-            Renewal::Due { pull_from: from, .. } | Renewal::OnDemand { from, .. } if now >= from => {
-                Answer::Renew
+            Renewal::Due { .. } | Renewal::OnDemand { .. } if self.can_start(now) => Answer::Renew,
+            Renewal::Due { .. } | Renewal::OnDemand { .. } | Renewal::Impossible { .. } => {
+                self.settled(now, need.kind)
             }
-            Renewal::Due { .. } | Renewal::OnDemand { .. } | Renewal::Impossible { .. } => self.settled(now),
         }
     }
 
     /// Decides about a client without another attempt: with what there is.
-    pub fn settled(&self, now: Moment) -> Answer {
+    pub fn settled(&self, now: Moment, kind: TokenKind) -> Answer {
         let unavailable = match self.renewal {
+            Renewal::Due { .. }
+            | Renewal::OnDemand { .. }
+            | Renewal::InFlight { .. }
+            | Renewal::Impossible { .. }
+                if kind == TokenKind::Id && self.lacks_id_token(now) =>
+            {
+                Unavailable::NoIdToken
+            }
             Renewal::Impossible { then } => Unavailable::LoginRequired(then),
             Renewal::Due { pull_from: retry_at, .. } | Renewal::OnDemand { from: retry_at, .. } => {
                 match &self.trouble {
@@ -214,20 +299,24 @@ impl TokenState {
             Renewal::InFlight { .. } => Unavailable::Renewing,
         };
         match &self.held {
-            Held::SignedIn(tokens) if tokens.access.is_alive(now) => {
+            Held::SignedIn(tokens) if is_alive(tokens, kind, now) => {
                 Answer::ServeStale(Arc::clone(tokens), unavailable)
             }
             Held::SignedIn(_) | Held::SignedOut(_) => Answer::Fail(unavailable),
         }
     }
 
+    /// Tells whether there is an access token that works, but no ID token and no prospect of one.
+    fn lacks_id_token(&self, now: Moment) -> bool {
+        let is_hopeless =
+            self.id_token == Promise::Broken || matches!(self.renewal, Renewal::Impossible { .. });
+        matches!(&self.held, Held::SignedIn(tokens) if is_hopeless && tokens.access.is_alive(now))
+    }
+
     /// Notes that an attempt has begun, and returns the refresh token to make it with.
     pub fn begin(&mut self) -> Option<RefreshToken> {
         self.renewal = Renewal::InFlight { failures: self.failures() };
-        match &self.held {
-            Held::SignedIn(tokens) => tokens.refresh.clone(),
-            Held::SignedOut(_) => None,
-        }
+        self.refresh_token()
     }
 
     /// Takes in how an attempt failed.
@@ -290,9 +379,40 @@ impl TokenState {
     }
 }
 
-/// Returns how long the access token must live to satisfy a client.
-fn enough(tokens: &TokenSet, min_ttl: Option<Duration>) -> Duration {
-    let lifetime = tokens.access.lifetime().unwrap_or(Duration::MAX);
+impl TokenSet {
+    /// Returns a token of the set.
+    pub fn token(&self, kind: TokenKind) -> Option<&SecretString> {
+        match kind {
+            TokenKind::Access => Some(self.access.secret()),
+            TokenKind::Id => self.id.as_ref().map(IdToken::secret),
+        }
+    }
+}
+
+/// Tells whether a token is good enough for a client as it is.
+fn suffices(tokens: &TokenSet, need: Need, now: Moment) -> bool {
+    match (need.kind, &tokens.id) {
+        (TokenKind::Access, _) => {
+            tokens.access.lives_for(enough(tokens.access.lifetime(), need.min_ttl), now)
+        }
+        (TokenKind::Id, Some(id)) => {
+            let lifetime = id.expires_at.map(|at| at.since(tokens.access.issued_at));
+            id.lives_for(enough(lifetime, need.min_ttl), now)
+        }
+        (TokenKind::Id, None) => false,
+    }
+}
+
+fn is_alive(tokens: &TokenSet, kind: TokenKind, now: Moment) -> bool {
+    match kind {
+        TokenKind::Access => tokens.access.is_alive(now),
+        TokenKind::Id => tokens.id.as_ref().is_some_and(|id| id.lives_for(Duration::ZERO, now)),
+    }
+}
+
+/// Returns how long a token with this lifetime must live to satisfy a client.
+fn enough(lifetime: Option<Duration>, min_ttl: Option<Duration>) -> Duration {
+    let lifetime = lifetime.unwrap_or(Duration::MAX);
     let share_of_life =
         |share: f64| Duration::try_from_secs_f64(lifetime.as_secs_f64() * share).unwrap_or(lifetime);
     match min_ttl {
@@ -332,6 +452,10 @@ mod tests {
         Failure::Refused { message: "invalid_grant".into() }
     }
 
+    fn living(min_ttl: Duration) -> Need {
+        Need { min_ttl: Some(min_ttl), ..Need::default() }
+    }
+
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
     }
@@ -342,9 +466,12 @@ mod tests {
             let mut state = signed_in(3600);
             state.begin();
             state.fail(failure, at(2520), no_jitter());
-            assert!(matches!(state.answer(at(2521), None), Answer::Serve(_)));
-            assert!(matches!(state.answer(at(3599), None), Answer::ServeStale(..) | Answer::Renew));
-            assert!(matches!(state.settled(at(3599)), Answer::ServeStale(..)));
+            assert!(matches!(state.answer(at(2521), Need::default()), Answer::Serve(_)));
+            assert!(matches!(
+                state.answer(at(3599), Need::default()),
+                Answer::ServeStale(..) | Answer::Renew
+            ));
+            assert!(matches!(state.settled(at(3599), TokenKind::Access), Answer::ServeStale(..)));
         }
     }
 
@@ -356,7 +483,9 @@ mod tests {
         assert_eq!(state.starts_at(), None);
         assert!(matches!(state.held(at(3599)), Held::SignedIn(_)));
         assert!(matches!(state.held(at(3600)), Held::SignedOut(SignedOut::Refused)));
-        let Answer::Fail(why) = state.answer(at(3600), None) else { panic!("an expired token was served") };
+        let Answer::Fail(why) = state.answer(at(3600), Need::default()) else {
+            panic!("an expired token was served")
+        };
         assert_eq!(why, Unavailable::LoginRequired(SignedOut::Refused));
 
         for failure in [Failure::transient("outage"), Failure::misconfigured("invalid_client")] {
@@ -380,13 +509,13 @@ mod tests {
     #[test]
     fn a_client_can_ask_for_more_life_but_not_for_more_than_there_is() {
         let state = signed_in(3600);
-        assert!(matches!(state.answer(at(100), Some(seconds(3000))), Answer::Serve(_)));
-        assert!(matches!(state.answer(at(700), Some(seconds(3000))), Answer::Renew));
+        assert!(matches!(state.answer(at(100), living(seconds(3000))), Answer::Serve(_)));
+        assert!(matches!(state.answer(at(700), living(seconds(3000))), Answer::Renew));
         assert!(
-            matches!(state.answer(at(100), Some(Duration::MAX)), Answer::Serve(_)),
+            matches!(state.answer(at(100), living(Duration::MAX)), Answer::Serve(_)),
             "no token lives that long"
         );
-        assert!(matches!(state.answer(at(400), Some(Duration::MAX)), Answer::Renew));
+        assert!(matches!(state.answer(at(400), living(Duration::MAX)), Answer::Renew));
     }
 
     #[test]
@@ -394,7 +523,7 @@ mod tests {
         for lifetime in [0, 1, 5, 9, 15, 3600] {
             let state = signed_in(lifetime);
             for second in 0..10 {
-                let answer = state.answer(at(second), Some(HOUR));
+                let answer = state.answer(at(second), living(HOUR));
                 assert!(!matches!(answer, Answer::Renew), "{lifetime} s token renewed after {second} s");
                 assert!(state.starts_at().is_none_or(|start| start >= at(10)));
             }
@@ -405,9 +534,9 @@ mod tests {
     fn an_expired_token_is_never_served() {
         for issued_with in [true, false] {
             let state = TokenState::signed_in(Means::Login, tokens("one", 0, 60, issued_with), no_jitter());
-            let answer = state.answer(at(60), None);
+            let answer = state.answer(at(60), Need::default());
             assert!(matches!(answer, Answer::Renew | Answer::Fail(_)), "{answer:?}");
-            assert!(matches!(state.settled(at(60)), Answer::Fail(_)));
+            assert!(matches!(state.settled(at(60), TokenKind::Access), Answer::Fail(_)));
         }
     }
 
@@ -420,8 +549,8 @@ mod tests {
             state.fail(Failure::transient("outage"), at(100), Jitter::from_bits(u32::MAX));
         }
         assert!(state.starts_at().unwrap() > at(105));
-        assert!(matches!(state.answer(at(104), None), Answer::Fail(Unavailable::Failed { .. })));
-        assert!(matches!(state.answer(at(105), None), Answer::Renew));
+        assert!(matches!(state.answer(at(104), Need::default()), Answer::Fail(Unavailable::Failed { .. })));
+        assert!(matches!(state.answer(at(105), Need::default()), Answer::Renew));
     }
 
     #[test]
@@ -431,8 +560,8 @@ mod tests {
         let asked = Failure::Transient { message: "busy".into(), retry_after: Some(seconds(120)) };
         state.fail(asked, at(100), no_jitter());
         assert!(state.starts_at().unwrap() >= at(220));
-        assert!(matches!(state.answer(at(219), None), Answer::Fail(_)));
-        assert!(matches!(state.answer(at(220), None), Answer::Renew));
+        assert!(matches!(state.answer(at(219), Need::default()), Answer::Fail(_)));
+        assert!(matches!(state.answer(at(220), Need::default()), Answer::Renew));
     }
 
     #[test]
@@ -449,17 +578,17 @@ mod tests {
     fn a_grant_without_a_person_is_asked_when_a_client_asks() {
         let mut state = TokenState::signed_out(Means::Grant, SignedOut::Never, at(0));
         assert_eq!(state.starts_at(), None);
-        assert!(matches!(state.answer(at(0), None), Answer::Renew));
+        assert!(matches!(state.answer(at(0), Need::default()), Answer::Renew));
         assert!(state.begin().is_none());
-        assert!(matches!(state.answer(at(1), None), Answer::Wait));
+        assert!(matches!(state.answer(at(1), Need::default()), Answer::Wait));
         state.fail(Failure::transient("outage"), at(2), no_jitter());
-        assert!(matches!(state.answer(at(3), None), Answer::Fail(Unavailable::Failed { .. })));
+        assert!(matches!(state.answer(at(3), Need::default()), Answer::Fail(Unavailable::Failed { .. })));
     }
 
     #[test]
     fn without_a_refresh_token_a_login_lasts_as_long_as_its_access_token() {
         let state = TokenState::signed_in(Means::Login, tokens("one", 0, 60, false), no_jitter());
-        assert!(matches!(state.answer(at(59), None), Answer::ServeStale(..)));
+        assert!(matches!(state.answer(at(59), Need::default()), Answer::ServeStale(..)));
         assert!(matches!(state.held(at(60)), Held::SignedOut(SignedOut::Expired)));
     }
 }

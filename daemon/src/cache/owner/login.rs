@@ -75,8 +75,9 @@ impl Owner {
                 self.set_login(LoginProgress::Exchanging);
             }
             (Outcome::Exchanged(tokens), _) => {
-                self.overtake_attempt();
+                self.attempts.overtake();
                 self.adopt(tokens).await;
+                self.forget_variants();
                 tracing::info!(account = %account.name, "signed in");
                 self.set_login(LoginProgress::SignedIn);
             }
@@ -112,11 +113,12 @@ impl Owner {
         let unread = self.shelf.unreadable().map(|error| Failure::transient(told(error.as_ref())));
         self.shelf.delete(&self.account).await.map_err(Refusal::Store)?;
         self.end_login(LoginProgress::Cancelled);
-        self.overtake_attempt();
+        self.attempts.overtake();
         let now = self.clock.now().moment;
-        let held = self.state.held(now);
-        self.state = TokenState::signed_out(means(&*self.source), SignedOut::ByUser, now);
-        self.failed_at = None;
+        let held = self.own.state.held(now);
+        self.own.state = TokenState::signed_out(means(&*self.source), SignedOut::ByUser, now);
+        self.own.failed_at = None;
+        self.forget_variants();
         tracing::info!(account = %self.account.name, "logged out");
         Ok(match (held, unread) {
             (Held::SignedIn(tokens), _) => Some(tokio::spawn(self.source.revoke((*tokens).clone()))),
