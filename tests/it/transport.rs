@@ -64,16 +64,14 @@ fn each_certificate_that_is_not_believed_has_its_sentence() {
         (
             authority.certify(here, Validity::Now),
             false,
-            &[
-                "not trusted here",
-                "set tls = { ca_file = \"..\" } to the certificate of the CA that signed it",
-            ][..],
+            &["an unknown CA", "set tls = { ca_file = \"..\" } to the certificate of the CA that signed it"]
+                [..],
         ),
-        (Identity::self_signed(here), false, &["not trusted here"]),
+        (Identity::self_signed(here), false, &["self-signed", "set tls = { ca_file = \"..\" }"]),
         (
             authority.certify(here, Validity::Past),
             true,
-            &["expired at 2019-12-31T00:00:00Z, and the time here is 20", "its owner must renew it", "clock"],
+            &["expired at 2019-12-31T00:00:00Z, and it is 20", "its owner must renew it", "clock"],
         ),
         (
             authority.certify(&["elsewhere.example.com"], Validity::Now),
@@ -117,7 +115,7 @@ fn a_certificate_that_is_not_believed_any_more_costs_no_login() {
         (authority.certify(&["127.0.0.1"], Validity::Past), "certificate expired"),
         (authority.certify(&["elsewhere.example.com"], Validity::Now), "certificate is for another name"),
         // The authority, made anew under its name.
-        (Authority::new().certify(&["127.0.0.1"], Validity::Now), "certificate is signed by an authority"),
+        (Authority::new().certify(&["127.0.0.1"], Validity::Now), "of an unknown CA"),
     ] {
         issuer.show(bad);
         eventually(SOON, "a renewal fails", || {
@@ -316,6 +314,18 @@ fn the_environment_is_asked_for_a_proxy_only_where_the_account_says_so() {
         assert!(issuer.honours(&daemon.token("prod").access_token));
         assert_eq!(!proxy.asked().is_empty(), is_used, "{lines} NO_PROXY={exception}");
     }
+}
+
+#[test]
+fn a_dead_proxy_of_the_environment_is_named_by_its_variable() {
+    let authority = Authority::new();
+    let issuer = issuer(HIDDEN, authority.certify(&[HIDDEN], Validity::Now));
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let home = Home::new().set("ALL_PROXY", &format!("socks5h://{USER}:{PASSWORD}@{dead}"));
+    home.configure(&client_with(&issuer, "http_proxy = 'environment'"));
+    let daemon = Daemon::start_in(home);
+    let proxy = format!("the proxy socks5h://{dead} could not be reached");
+    assert_trouble(&daemon, &[&proxy, "check ALL_PROXY in the environment of keyfobd"], Exit::Unavailable);
 }
 
 /// Returns the settings of an issuer with a client for each kind of account.

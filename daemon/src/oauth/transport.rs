@@ -61,8 +61,8 @@ pub enum Unusable {
     },
     /// The system has no certificate authorities, and the account names none.
     #[error(
-        "the system's certificate authorities cannot be used ({0}): install its ca-certificates, or set tls.ca_file, \
-         then run: keyfob reload"
+        "the system has no usable certificate authorities: install its ca-certificates, or set tls.ca_file, then run: \
+         keyfob reload ({0})"
     )]
     NoAuthorities(String),
     /// The rest of TLS.

@@ -2,7 +2,7 @@
 //!
 //! What is behind an error is found by its type, whoever wrapped it: reqwest, hyper or tonic. Their texts are repeated
 //! where there is no type, and decide nothing. The thing to get wrong: an `io::Error` hides the error that it holds from
-//! `source`.
+//! `source`. And a sentence must be short: what is beyond the shim's limit is cut off, and that is the remedy.
 
 use std::error::Error;
 use std::io;
@@ -110,17 +110,17 @@ fn certificate(wrong: &CertificateError) -> String {
     match wrong {
         // A CA that was made anew under its old name signs badly, by the old certificate.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its certificate is signed by an authority that is not trusted here: if it is the right server, set \
-             tls = { ca_file = \"..\" } to the certificate of the CA that signed it"
+            "its certificate is self-signed or of an unknown CA: if the server is right, set tls = { ca_file = \"..\" } \
+             to the certificate of the CA that signed it"
                 .to_owned()
         }
         CertificateError::ExpiredContext { time, not_after } => format!(
-            "its certificate expired at {}, and the time here is {}: its owner must renew it, unless this clock is wrong",
+            "its certificate expired at {}, and it is {} here: its owner must renew it, unless this clock is wrong",
             moment(*not_after),
             moment(*time)
         ),
         CertificateError::NotValidYetContext { time, not_before } => format!(
-            "its certificate is valid from {}, and the time here is {}: check this machine's clock",
+            "its certificate is valid from {}, and it is {} here: check this machine's clock",
             moment(*not_before),
             moment(*time)
         ),
@@ -195,17 +195,25 @@ mod tests {
         for (error, expected) in [
             (
                 CertificateError::ExpiredContext { time: now, not_after: then },
-                "its certificate expired at 2023-11-14T22:13:20Z, and the time here is 2027-01-15T08:00:00Z: its owner \
-                 must renew it, unless this clock is wrong",
+                "its certificate expired at 2023-11-14T22:13:20Z, and it is 2027-01-15T08:00:00Z here: its owner must \
+                 renew it, unless this clock is wrong",
             ),
             (
                 CertificateError::NotValidYetContext { time: then, not_before: now },
-                "its certificate is valid from 2027-01-15T08:00:00Z, and the time here is 2023-11-14T22:13:20Z: check \
-                 this machine's clock",
+                "its certificate is valid from 2027-01-15T08:00:00Z, and it is 2023-11-14T22:13:20Z here: check this \
+                 machine's clock",
+            ),
+            (
+                CertificateError::UnknownIssuer,
+                "its certificate is self-signed or of an unknown CA: if the server is right, set \
+                 tls = { ca_file = \"..\" } to the certificate of the CA that signed it",
             ),
             (CertificateError::Revoked, "its certificate was revoked: its owner must replace it"),
         ] {
-            assert_eq!(about(error), expected);
+            let sentence = about(error);
+            assert_eq!(sentence, expected);
+            // With the account and the host before it, it must fit into what the shim shows: 256 characters.
+            assert!(sentence.len() < 160, "{sentence}");
         }
         let old = rustls::Error::AlertReceived(AlertDescription::ProtocolVersion);
         assert!(reason(&wrapped(old), None).starts_with("it does not speak TLS 1.2 or 1.3"));
