@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "where a story fails, its test fails")]
 
+mod authorization_code;
 mod autostart;
 mod command;
 mod config;

@@ -14,6 +14,21 @@ pub fn device_code(issuer: &FakeIssuer) -> String {
     format!("{HEAD}{}", account("prod", issuer))
 }
 
+/// Returns a configuration with one account `prod` that logs in in a browser, and these lines beside.
+pub fn browser(issuer: &FakeIssuer, lines: &str) -> String {
+    format!(
+        r#"{HEAD}
+[accounts.prod]
+issuer = "{}"
+client_id = "cli"
+grant = "authorization_code"
+tls = {{ allow_http_loopback = true }}
+{lines}
+"#,
+        issuer.url()
+    )
+}
+
 /// Returns the section of an account that logs in by a device code.
 pub fn account(name: &str, issuer: &FakeIssuer) -> String {
     format!(

@@ -202,6 +202,23 @@ impl Daemon {
         })
     }
 
+    /// Begins a login in a browser over the API, and returns the page to visit as soon as it is known.
+    #[track_caller]
+    pub fn begin_visit(&self, account: &str) -> String {
+        let path = format!("/v1/accounts/{account}/login");
+        let begun = self.api("POST", &path);
+        assert_eq!(begun.status, 200, "{begun:?}\n{}", self.log());
+        found(SOON, "a page to visit", || {
+            let login = self.api("GET", &path).json::<LoginStatus>().login;
+            let LoginState::Asking { prompt, .. } = login else {
+                assert!(login.is_pending(), "the login ended: {login:?}\n{}", self.log());
+                return None;
+            };
+            let LoginPrompt::Visit { url } = prompt else { panic!("not a page to visit: {prompt:?}") };
+            Some(url)
+        })
+    }
+
     /// Waits until the latest login is not pending any more, and returns how it went.
     #[track_caller]
     pub fn login_outcome(&self, account: &str) -> LoginState {

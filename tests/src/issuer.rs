@@ -3,6 +3,7 @@
 //! It runs on a thread of its own, so that blocking tests can use it. Its [`Ledger`] is the judge of every story: what
 //! a daemon says about itself is never proof.
 
+mod authorization;
 mod books;
 mod client_auth;
 mod connection;
@@ -222,6 +223,7 @@ fn router(server: Arc<AuthorizationServer>) -> Router {
                 server.take_form(Endpoint::Revocation, request, revocation::answer).await
             }),
         )
+        .route("/authorize", get(authorize))
         .route("/device", get(show_page).post(take_decision))
         .route(metadata::OAUTH_PATH, get(give_metadata))
         .route(metadata::OPENID_PATH, get(give_metadata))
@@ -231,6 +233,11 @@ fn router(server: Arc<AuthorizationServer>) -> Router {
 async fn give_metadata(State(server): State<Arc<AuthorizationServer>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     server.give_document(&path, metadata::answer).await
+}
+
+async fn authorize(State(server): State<Arc<AuthorizationServer>>, request: Request) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    exchange::respond(server.decide(|books, _| authorization::answer(books, query)))
 }
 
 async fn show_page(request: Request) -> Response {

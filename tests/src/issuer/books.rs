@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::authorization::Code;
 use super::client_auth::{Refusal, authenticate};
 use super::device::DeviceCode;
 use super::form::Form;
@@ -23,6 +24,8 @@ pub(crate) struct Books {
     pub(crate) ledger: Ledger,
     /// The device codes that are out.
     pub(crate) device_codes: Vec<DeviceCode>,
+    /// The authorization codes that are out.
+    pub(crate) codes: Vec<Code>,
     /// How many of the next polls are told to slow down.
     pub(crate) slow_downs: usize,
     minted: u64,
@@ -30,7 +33,15 @@ pub(crate) struct Books {
 
 impl Books {
     pub(crate) fn new(url: String, settings: Settings) -> Self {
-        Self { url, settings, ledger: Ledger::default(), device_codes: Vec::new(), slow_downs: 0, minted: 0 }
+        Self {
+            url,
+            settings,
+            ledger: Ledger::default(),
+            device_codes: Vec::new(),
+            codes: Vec::new(),
+            slow_downs: 0,
+            minted: 0,
+        }
     }
 
     /// Returns the client that sent a form, or the answer that turns it away.
@@ -82,6 +93,9 @@ impl Books {
         if let Some(refresh_token) = &given.refresh_token {
             body["refresh_token"] = refresh_token.as_str().into();
         }
+        if let Some(id_token) = &given.id_token {
+            body["id_token"] = id_token.as_str().into();
+        }
         Reply::json(200, &body)
     }
 }
@@ -92,6 +106,7 @@ pub(crate) struct Given {
     pub(crate) scope: String,
     pub(crate) family: Option<usize>,
     pub(crate) refresh_token: Option<String>,
+    pub(crate) id_token: Option<String>,
 }
 
 fn expires_in(told: ExpiresIn, lifetime: Duration) -> Option<Value> {

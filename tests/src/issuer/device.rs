@@ -114,7 +114,7 @@ fn sign_in(books: &mut Books, index: usize, now: Duration) -> Reply {
     let DeviceCode { client, scope, .. } = books.device_codes[index].clone();
     let first = books.mint("RT");
     let family = books.ledger.open_family(&client, &scope, first.clone(), now);
-    books.grant(&Given { scope, family: Some(family), refresh_token: Some(first) }, now)
+    books.grant(&Given { scope, family: Some(family), refresh_token: Some(first), id_token: None }, now)
 }
 
 /// Returns the page where a person types a code.

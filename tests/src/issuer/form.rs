@@ -47,11 +47,25 @@ impl Form {
             if value.is_empty() {
                 return Err(format!("the parameter {name} is empty"));
             }
-            if fields[..index].iter().any(|(earlier, _)| earlier == name) {
+            // RFC 8707 §2 lets this one alone come again.
+            if name != "resource" && fields[..index].iter().any(|(earlier, _)| earlier == name) {
                 return Err(format!("the parameter {name} comes twice"));
             }
         }
         Ok(Self { authorization, fields })
+    }
+
+    /// Reads the query of a page.
+    ///
+    /// # Errors
+    /// Returns what about it the RFC forbids.
+    pub(crate) fn of_query(query: &str) -> Result<Self, String> {
+        Self::parse(query.as_bytes(), None)
+    }
+
+    /// Returns every parameter, in order.
+    pub(crate) fn fields(&self) -> &[(String, String)] {
+        &self.fields
     }
 
     /// Returns a parameter.

@@ -18,6 +18,8 @@ pub struct Ledger {
     pub access_tokens: Vec<AccessToken>,
     /// Every poll for a device code, in order.
     pub device_polls: Vec<DevicePoll>,
+    /// The parameters of every authorization request, in order.
+    pub authorizations: Vec<Vec<(String, String)>>,
     /// Device authorizations that were asked for.
     pub device_authorizations: usize,
     /// Metadata documents that were asked for.
@@ -37,6 +39,15 @@ pub struct TokenRequest {
     pub grant: String,
     /// `ok`, or the error code that was answered. A fault may have kept the answer from arriving.
     pub outcome: String,
+    /// All that it sent in its body.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl TokenRequest {
+    /// Returns a parameter.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// What grew out of one login.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::books::Books;
 use super::reply::Reply;
-use super::settings::Discovery;
+use super::settings::{Discovery, RedirectIssuer};
 
 /// The path of RFC 8414 §3.
 pub(crate) const OAUTH_PATH: &str = "/.well-known/oauth-authorization-server";
@@ -31,8 +31,15 @@ pub(crate) fn answer(books: &mut Books, path: &str) -> Reply {
         "token_endpoint": format!("{url}/token"),
         "device_authorization_endpoint": format!("{url}/device_authorization"),
         "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": books.settings.redirect_issuer == RedirectIssuer::Own,
         "grant_types_supported":
-            ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token", "client_credentials"],
+            [
+                "authorization_code",
+                "urn:ietf:params:oauth:grant-type:device_code",
+                "refresh_token",
+                "client_credentials",
+            ],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "scopes_supported": books.settings.scopes,
     });

@@ -27,6 +27,12 @@ pub struct Settings {
     pub discovery: Discovery,
     /// Whether the metadata names a revocation endpoint.
     pub offers_revocation: bool,
+    /// What the person does on the authorization page.
+    pub consent: Consent,
+    /// What the redirects say about who sent them.
+    pub redirect_issuer: RedirectIssuer,
+    /// The nonce of every ID token, in place of the one that was asked for.
+    pub id_token_nonce: Option<String>,
     /// What every secret begins with: a leak scan looks for it.
     pub secret_prefix: &'static str,
 }
@@ -44,6 +50,9 @@ impl Default for Settings {
             scopes: ["all", "offline", "openid"].map(str::to_owned).to_vec(),
             discovery: Discovery::Both,
             offers_revocation: true,
+            consent: Consent::Given,
+            redirect_issuer: RedirectIssuer::Own,
+            id_token_nonce: None,
             secret_prefix: "CANARY",
         }
     }
@@ -56,22 +65,29 @@ pub struct Client {
     pub id: String,
     /// How it must authenticate.
     pub authentication: ClientAuthentication,
+    /// Where browsers may be sent back to.
+    pub redirect_uri: String,
 }
 
 impl Client {
     /// Returns a client without a secret.
     pub fn public(id: &str) -> Self {
-        Self { id: id.to_owned(), authentication: ClientAuthentication::None }
+        Self::new(id, ClientAuthentication::None)
     }
 
     /// Returns a client that must send its secret in the `Authorization` header.
     pub fn basic(id: &str, secret: &str) -> Self {
-        Self { id: id.to_owned(), authentication: ClientAuthentication::SecretBasic(secret.to_owned()) }
+        Self::new(id, ClientAuthentication::SecretBasic(secret.to_owned()))
     }
 
     /// Returns a client that must send its secret in the body.
     pub fn post(id: &str, secret: &str) -> Self {
-        Self { id: id.to_owned(), authentication: ClientAuthentication::SecretPost(secret.to_owned()) }
+        Self::new(id, ClientAuthentication::SecretPost(secret.to_owned()))
+    }
+
+    /// Returns a client that is sent back to the usual place.
+    fn new(id: &str, authentication: ClientAuthentication) -> Self {
+        Self { id: id.to_owned(), authentication, redirect_uri: "http://127.0.0.1/callback".to_owned() }
     }
 }
 
@@ -121,4 +137,24 @@ pub enum Discovery {
     Both,
     /// Nowhere.
     Nowhere,
+}
+
+/// What the person does on the authorization page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// They agree.
+    Given,
+    /// They refuse.
+    Denied,
+}
+
+/// What the redirects say about who sent them (RFC 9207).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectIssuer {
+    /// Nothing, and the metadata promise nothing.
+    Unnamed,
+    /// The issuer itself, and the metadata promise it.
+    Own,
+    /// Somebody else.
+    Foreign(String),
 }

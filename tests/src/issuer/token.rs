@@ -1,9 +1,11 @@
 //! The token endpoint (RFC 6749 §3.2).
 //!
-//! Its three grants: client credentials, refreshing here; device codes in [`super::device`].
+//! Client credentials and refreshing are here, authorization codes in [`super::authorization`], device codes in
+//! [`super::device`].
 
 use std::time::Duration;
 
+use super::authorization;
 use super::books::{Books, Given};
 use super::device;
 use super::form::Form;
@@ -20,6 +22,7 @@ pub(crate) fn answer(books: &mut Books, form: &Form, now: Duration) -> Reply {
     let grant = grant.strip_prefix(GRANT_PREFIX).unwrap_or(grant);
     let reply = match books.client(form) {
         Ok(client) => match grant {
+            "authorization_code" => authorization::redeem(books, &client, form, now),
             "device_code" => device::redeem(books, &client, form, now),
             "refresh_token" => refresh(books, &client, form, now),
             "client_credentials" => client_credentials(books, &client, form, now),
@@ -31,6 +34,7 @@ pub(crate) fn answer(books: &mut Books, form: &Form, now: Duration) -> Reply {
         at: now,
         grant: grant.to_owned(),
         outcome: reply.outcome(),
+        parameters: form.fields().to_vec(),
     });
     reply
 }
@@ -41,7 +45,7 @@ fn client_credentials(books: &mut Books, client: &Client, form: &Form, now: Dura
         return Reply::error(400, "unauthorized_client");
     }
     match books.scope(form) {
-        Ok(scope) => books.grant(&Given { scope, family: None, refresh_token: None }, now),
+        Ok(scope) => books.grant(&Given { scope, family: None, refresh_token: None, id_token: None }, now),
         Err(reply) => reply,
     }
 }
@@ -64,7 +68,9 @@ fn refresh(books: &mut Books, client: &Client, form: &Form, now: Duration) -> Re
         return Reply::error(400, "invalid_scope");
     }
     match successor(books, family, presented, now) {
-        Ok(refresh_token) => books.grant(&Given { scope, family: Some(family), refresh_token }, now),
+        Ok(refresh_token) => {
+            books.grant(&Given { scope, family: Some(family), refresh_token, id_token: None }, now)
+        }
         Err(Replayed) => {
             books.ledger.end_family(family);
             invalid_grant()
