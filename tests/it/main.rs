@@ -4,6 +4,7 @@
 
 mod authorization_code;
 mod autostart;
+mod browser;
 mod command;
 mod config;
 mod credentials;

@@ -19,6 +19,7 @@ need() {
 }
 
 install_debian_packages() {
+    need chromium has chromium
     need curl has curl
     need dbus has dbus-daemon
     need dbus-bin has dbus-send

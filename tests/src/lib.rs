@@ -7,6 +7,7 @@
 
 pub mod browser;
 pub mod certificate;
+pub mod chromium;
 pub mod companion;
 pub mod config;
 pub mod daemon;

@@ -146,8 +146,8 @@ impl Page {
                 CROSS,
                 "bad",
                 "That did not work",
-                "You are not signed in. Your terminal says what went wrong; when it is over, run <code>keyfob \
-                 login</code> again.",
+                "You are not signed in. Your terminal says what went wrong; to try again, run <code>keyfob login</code> \
+                 there.",
             ),
             Self::Refused => (
                 CROSS,
@@ -177,8 +177,8 @@ impl Page {
             Self::Stray => (
                 CROSS,
                 "calm",
-                "Not the sign-in that is waited for",
-                "This page belongs to another sign-in, or to one that is over. If your terminal still waits, open \
+                "This is another sign-in",
+                "It is not the one that keyfob waits for, or it is over. If your terminal still waits, open \
                  the page that it shows.",
             ),
             Self::NotFound => (
