@@ -5,6 +5,7 @@
 
 pub(crate) mod mistake;
 pub(crate) mod setup;
+pub(crate) mod token;
 
 use std::ffi::{OsStr, OsString};
 
@@ -12,6 +13,7 @@ use keyfob_protocol::account::AccountName;
 
 use crate::arguments::mistake::{Mistake, nearest, repeated};
 use crate::arguments::setup::SetupOptions;
+use crate::arguments::token::TokenOptions;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,17 +55,6 @@ pub(crate) enum Verb {
     Reload,
     /// `stop`
     Stop,
-}
-
-/// What token is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenOptions {
-    /// Whose.
-    pub(crate) account: Account,
-    /// How many seconds it lives on, at least.
-    pub(crate) min_ttl: Option<u64>,
-    /// How many seconds a renewal may take.
-    pub(crate) wait: Option<u64>,
 }
 
 /// How to log in.
@@ -157,6 +148,7 @@ struct Known {
 enum Value {
     None,
     Seconds,
+    Text,
 }
 
 /// Whether an account can be named.
@@ -171,6 +163,7 @@ enum Operand {
 struct Parsed {
     flags: Vec<&'static str>,
     seconds: Vec<(&'static str, u64)>,
+    texts: Vec<(&'static str, String)>,
     operand: Option<String>,
     asks_for_help: bool,
 }
@@ -178,8 +171,6 @@ struct Parsed {
 /// The command that explains the others.
 const HELP_COMMAND: &str = "help";
 
-const MIN_TTL: Known = Known { name: "--min-ttl", value: Value::Seconds };
-const WAIT: Known = Known { name: "--wait", value: Value::Seconds };
 const NO_AUTOSTART: Known = Known { name: "--no-autostart", value: Value::None };
 const NO_QR: Known = Known { name: "--no-qr", value: Value::None };
 const BROWSER: Known = Known { name: "--browser", value: Value::None };
@@ -210,14 +201,7 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
     }
     let start = if parsed.has(NO_AUTOSTART) { Start::Never } else { Start::IfNeeded };
     match verb {
-        Verb::Token => Ok(Command::Token(
-            TokenOptions {
-                min_ttl: parsed.seconds_of(MIN_TTL),
-                wait: parsed.seconds_of(WAIT),
-                account: parsed.account(account)?,
-            },
-            start,
-        )),
+        Verb::Token => Ok(Command::Token(TokenOptions::read(&mut parsed, account)?, start)),
         Verb::Login => Ok(Command::Login(parsed.login(account)?, start)),
         Verb::Logout => Ok(Command::Logout(parsed.account(account)?, start)),
         Verb::Status => {
@@ -252,7 +236,7 @@ impl Verb {
     /// Returns what the command takes: its options, and whether an account.
     fn accepts(self) -> (&'static [Known], Operand) {
         match self {
-            Self::Token => (&[MIN_TTL, WAIT, NO_AUTOSTART], Operand::Account),
+            Self::Token => (token::OPTIONS, Operand::Account),
             Self::Login => (&[BROWSER, NO_BROWSER, PASTE, DEVICE, NO_QR, NO_AUTOSTART], Operand::Account),
             Self::Logout => (&[NO_AUTOSTART], Operand::Account),
             Self::Status => (&[JSON, NO_AUTOSTART], Operand::Account),
@@ -323,6 +307,11 @@ impl Parsed {
                 self.flags.push(option);
                 Ok(())
             }
+            Value::Text => {
+                let given = attached.or_else(following).filter(|text| !text.is_empty());
+                self.texts.push((option, given.ok_or(Mistake::NoText { option, what: "a value", topic })?));
+                Ok(())
+            }
             Value::Seconds => {
                 let given = attached.or_else(following).ok_or(Mistake::NoValue { option, topic })?;
                 let is_number = !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit());
@@ -337,6 +326,12 @@ impl Parsed {
 
     fn has(&self, option: Known) -> bool {
         self.flags.contains(&option.name)
+    }
+
+    /// Returns an option's texts, in order.
+    fn texts_of(&self, option: Known) -> Vec<String> {
+        let given = self.texts.iter().filter(|(name, _)| *name == option.name);
+        given.map(|(_, text)| text.clone()).collect()
     }
 
     /// Returns an option's number; of several the last, so that a script can add one to a command it was given.
@@ -394,6 +389,7 @@ fn help(arguments: &[OsString]) -> Result<Command, Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::token::Kind;
 
     fn parse_line(line: &str) -> Result<Command, Mistake> {
         let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
@@ -409,7 +405,7 @@ mod tests {
     }
 
     fn token(account: Account, min_ttl: Option<u64>, wait: Option<u64>) -> Command {
-        Command::Token(TokenOptions { account, min_ttl, wait }, Start::IfNeeded)
+        Command::Token(TokenOptions { min_ttl, wait, ..TokenOptions::of(account) }, Start::IfNeeded)
     }
 
     fn login(account: Account, way: Way, opening: Opening) -> Command {
@@ -424,11 +420,18 @@ mod tests {
             ("token prod", token(named("prod"), None, None)),
             ("token --min-ttl 60 prod --wait=0", token(named("prod"), Some(60), Some(0))),
             ("token --wait 1 --wait 2", token(Account::Default, None, Some(2))),
+            ("token --no-autostart", Command::Token(TokenOptions::of(Account::Default), Start::Never)),
             (
-                "token --no-autostart",
+                "token --scope a --scope=b --audience x prod --audience y --resource https://r --id-token",
                 Command::Token(
-                    TokenOptions { account: Account::Default, min_ttl: None, wait: None },
-                    Start::Never,
+                    TokenOptions {
+                        kind: Kind::Id,
+                        scopes: vec!["a".to_owned(), "b".to_owned()],
+                        audience: Some("y".to_owned()),
+                        resources: vec!["https://r".to_owned()],
+                        ..TokenOptions::of(named("prod"))
+                    },
+                    Start::IfNeeded,
                 ),
             ),
             ("login", login(Account::Default, Way::Configured, Opening::OnDesktop)),
@@ -497,6 +500,8 @@ mod tests {
                 r#"--wait takes a whole number of seconds, not "+5"; run: keyfob help token"#,
             ),
             ("token --wait=", r#"--wait takes a whole number of seconds, not ""; run: keyfob help token"#),
+            ("token --scope", "--scope takes a value; run: keyfob help token"),
+            ("token --audience=", "--audience takes a value; run: keyfob help token"),
             ("status --json=yes", "--json takes no value; run: keyfob help status"),
             ("login --paste --device", "--paste and --device contradict each other; run: keyfob help login"),
             (

@@ -9,7 +9,7 @@ use std::time::Duration;
 use keyfob_protocol::token::DEFAULT_WAIT;
 
 use crate::answer::{Answer, MediaType};
-use crate::arguments::TokenOptions;
+use crate::arguments::token::{Kind, TokenOptions};
 use crate::client::Client;
 use crate::clock::Deadline;
 use crate::connection::{Accept, Error, Method, Request};
@@ -57,11 +57,32 @@ fn ask(options: &TokenOptions, client: &Client, deadline: Deadline) -> Result<An
 fn request(options: &TokenOptions, left: Duration) -> Request {
     let account = options.account.segment();
     let wait = options.wait.unwrap_or(DEFAULT_WAIT).min(left.saturating_sub(MARGIN).as_secs());
-    let target = match options.min_ttl {
-        None => format!("/v1/accounts/{account}/token?wait={wait}"),
-        Some(min_ttl) => format!("/v1/accounts/{account}/token?wait={wait}&min_ttl={min_ttl}"),
-    };
+    let mut target = format!("/v1/accounts/{account}/token?wait={wait}");
+    if let Some(min_ttl) = options.min_ttl {
+        target.push_str(&format!("&min_ttl={min_ttl}"));
+    }
+    let scopes = options.scopes.iter().map(|scope| ("scope", scope));
+    let audience = options.audience.iter().map(|audience| ("audience", audience));
+    let resources = options.resources.iter().map(|resource| ("resource", resource));
+    for (name, value) in scopes.chain(audience).chain(resources) {
+        target.push_str(&format!("&{name}="));
+        encode(value, &mut target);
+    }
+    match options.kind {
+        Kind::Access => {}
+        Kind::Id => target.push_str("&kind=id"),
+    }
     Request { method: Method::Get, target, accept: Accept::PlainText, body: String::new() }
+}
+
+/// Writes a value of a query so that nothing in it can end the value or the line (RFC 3986 §2.1).
+fn encode(value: &str, target: &mut String) {
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => target.push(byte.into()),
+            other => target.push_str(&format!("%{other:02X}")),
+        }
+    }
 }
 
 /// Returns what to print.
@@ -94,7 +115,7 @@ mod tests {
     }
 
     fn options(wait: Option<u64>, min_ttl: Option<u64>) -> TokenOptions {
-        TokenOptions { account: Account::Default, min_ttl, wait }
+        TokenOptions { min_ttl, wait, ..TokenOptions::of(Account::Default) }
     }
 
     #[test]
@@ -130,5 +151,21 @@ mod tests {
         assert_eq!(target(options(Some(60), Some(90)), 20), "/v1/accounts/~/token?wait=19&min_ttl=90");
         assert_eq!(target(options(None, None), 8), "/v1/accounts/~/token?wait=7");
         assert_eq!(target(options(None, None), 0), "/v1/accounts/~/token?wait=0");
+    }
+
+    #[test]
+    fn nothing_in_an_argument_can_end_its_place_in_the_request() {
+        let options = TokenOptions {
+            scopes: vec!["a b".to_owned(), "ä&c".to_owned()],
+            audience: Some("https://x/?a=1#f\r\nX: y".to_owned()),
+            resources: vec!["urn:r".to_owned(), "~%".to_owned()],
+            kind: Kind::Id,
+            ..options(None, None)
+        };
+        assert_eq!(
+            request(&options, Duration::from_secs(20)).target,
+            "/v1/accounts/~/token?wait=10&scope=a%20b&scope=%C3%A4%26c\
+             &audience=https%3A%2F%2Fx%2F%3Fa%3D1%23f%0D%0AX%3A%20y&resource=urn%3Ar&resource=~%25&kind=id"
+        );
     }
 }

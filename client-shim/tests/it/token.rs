@@ -38,10 +38,16 @@ fn a_long_token_is_printed_whole() {
 fn what_is_asked_for_travels() {
     let daemon = Daemon::start(|_| Answer::token("t"));
     run(&daemon, &["token", "--min-ttl", "60", "--wait=0"]).assert_success("t\n", "");
+    run(&daemon, &["token", "--scope", "a b", "--resource=https://r", "--id-token"])
+        .assert_success("t\n", "");
     finish(keyfob(&daemon, &["token"]).env("KEYFOB_ACCOUNT", "corp")).assert_success("t\n", "");
     assert_eq!(
         daemon.asked(),
-        ["GET /v1/accounts/~/token?wait=0&min_ttl=60", "GET /v1/accounts/corp/token?wait=10"]
+        [
+            "GET /v1/accounts/~/token?wait=0&min_ttl=60",
+            "GET /v1/accounts/~/token?wait=10&scope=a%20b&resource=https%3A%2F%2Fr&kind=id",
+            "GET /v1/accounts/corp/token?wait=10"
+        ]
     );
 }
 
@@ -60,6 +66,7 @@ fn every_error_has_its_exit_code_one_line_and_no_output() {
         (ErrorCode::Denied, 6),
         (ErrorCode::UnknownAccount, 7),
         (ErrorCode::Misconfigured, 7),
+        (ErrorCode::InsufficientScope, 7),
     ];
     for (code, exit) in cases {
         let daemon = Daemon::start(move |_| {
