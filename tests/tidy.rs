@@ -18,7 +18,8 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("store", &["clock", "token", "account"]),
     ("cache", &["clock", "token", "grant", "account", "store"]),
     // Of grant and store it names what the cache hands out: a login's prompt, a revocation's outcome, a store's error.
-    ("api", &["clock", "token", "grant", "account", "store", "cache"]),
+    // Of flyte it names where other clients keep sessions.
+    ("api", &["clock", "token", "flyte", "grant", "account", "store", "cache"]),
     ("config", &["token", "oauth", "grant", "account", "store"]),
 ];
 
