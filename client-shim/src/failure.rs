@@ -74,6 +74,9 @@ pub(crate) enum Failure {
     /// Another program could not be set up.
     #[error(transparent)]
     Setup(#[from] setup::error::Error),
+    /// The session of another client was not taken over, and nobody says why.
+    #[error("the session was not taken over; run: keyfob status")]
+    NotTakenOver,
     /// Signals cannot be received.
     #[error("cannot listen for Ctrl-C: {0}")]
     Signals(io::Error),
@@ -117,6 +120,7 @@ impl Failure {
             | Self::NoToken(_)
             | Self::Output(_)
             | Self::StillRunning(_)
+            | Self::NotTakenOver
             | Self::Signals(_) => Exit::Unavailable,
             Self::Interrupted | Self::InterruptedAlone(_) => return INTERRUPTED,
         };

@@ -65,7 +65,7 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
         Command::Logout(account, start) => print(&session::log_out(&account, &client(start)?)?),
         Command::Status(options, start) => print(&status::report(&options, &client(start)?, environment)?),
         Command::Setup(options) => {
-            print(&setup::run(&options, &surroundings(environment)?, &client(Start::Never)?)?)
+            print(&setup::run(&options, &surroundings(environment)?, &client(Start::IfNeeded)?)?)
         }
         Command::Reload => print(&control::reload(&client(Start::Never)?)?),
         Command::Stop => print(&control::stop(&client(Start::Never)?)?),

@@ -11,6 +11,7 @@ mod diff;
 mod endpoint;
 pub(crate) mod error;
 mod file;
+mod import;
 mod ini;
 mod plan;
 mod section;
@@ -22,7 +23,7 @@ mod yaml;
 
 use std::path::Path;
 
-use crate::arguments::setup::{Direction, SetupOptions, Writing};
+use crate::arguments::setup::{Direction, Session, SetupOptions, Writing};
 use crate::client::Client;
 use crate::clock;
 use crate::connection;
@@ -37,31 +38,32 @@ use crate::setup::surroundings::Surroundings;
 use crate::setup::undo::Undo;
 use crate::setup::yaml::admin;
 
-/// Sets up, or undoes it; `running` is a daemon that is never started. Returns what to tell.
+/// Sets up, or undoes it, and returns what to tell. The daemon is started for taking over a session, and for nothing
+/// else.
 pub(crate) fn run(
     options: &SetupOptions,
     surroundings: &Surroundings,
-    running: &Client,
+    client: &Client,
 ) -> Result<String, Failure> {
     match options.direction {
-        Direction::Setup => set_up(options, surroundings, running),
-        Direction::Undo => take_back(options, surroundings, running),
+        Direction::Setup => set_up(options, surroundings, client),
+        Direction::Undo => take_back(options, surroundings, &client.running()),
     }
 }
 
-fn set_up(options: &SetupOptions, surroundings: &Surroundings, running: &Client) -> Result<String, Failure> {
+fn set_up(options: &SetupOptions, surroundings: &Surroundings, client: &Client) -> Result<String, Failure> {
     let plan = Plan::make(options, surroundings)?;
     let mut text = changes(&plan);
     if options.writing == Writing::Really && !plan.is_done() {
         plan.apply()?;
         text.push_str(&done(&plan));
-        text.push_str(&reload(running));
+        text.push_str(&reload(&client.running()));
     }
     text.push_str(&remarks(&plan, surroundings));
-    text.push_str(&match options.writing {
-        Writing::Really => format!("next: {}\n", next(&plan)),
-        Writing::Not => "nothing was written\n".to_owned(),
-    });
+    if options.writing == Writing::Not {
+        return Ok(text + "nothing was written\n");
+    }
+    text.push_str(&sessions(&plan, options, client));
     Ok(text)
 }
 
@@ -140,6 +142,26 @@ fn remarks(plan: &Plan, surroundings: &Surroundings) -> String {
         remarks.push(traps::ALWAYS.to_owned());
     }
     remarks.iter().map(|remark| format!("note: {remark}\n")).collect()
+}
+
+/// Takes over a session or tells of those that there are, then says what to run next.
+fn sessions(plan: &Plan, options: &SetupOptions, client: &Client) -> String {
+    let Some(account) = &plan.account else { return format!("next: {}\n", next(plan)) };
+    let endpoint = &plan.settings.endpoint;
+    match options.session {
+        Session::Leave => {
+            let shadows = import::shadows(&client.running(), account, endpoint);
+            let text: String = shadows.iter().map(|remark| format!("note: {remark}\n")).collect();
+            format!("{text}next: {}\n", next(plan))
+        }
+        Session::TakeOver => match import::take_over(client, account, endpoint) {
+            Ok(()) => format!("{account} is signed in with the session of the client\nnext: keyfob status\n"),
+            Err(failure) => {
+                let line = failure.line(clock::now());
+                format!("note: no session was taken over: {line}\nnext: {}\n", next(plan))
+            }
+        },
+    }
 }
 
 /// Returns the command to run next.

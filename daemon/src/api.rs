@@ -6,6 +6,7 @@
 mod accounts;
 pub mod control;
 mod error;
+mod import;
 mod login;
 pub mod peer;
 pub mod socket;
@@ -21,6 +22,7 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 
 use crate::cache::TokenCache;
+use crate::flyte::keyring::Keyrings;
 use control::Control;
 
 use error::ApiError;
@@ -31,6 +33,8 @@ pub struct Api {
     pub cache: TokenCache,
     /// How the daemon is told to reload and to stop.
     pub control: Control,
+    /// Where other clients keep their sessions.
+    pub keyrings: Keyrings,
 }
 
 /// Returns the router of the whole API.
@@ -44,6 +48,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/accounts/{account}/token", get(token::token))
         .route("/v1/accounts/{account}/login", get(login::state).post(login::begin).delete(login::cancel))
         .route("/v1/accounts/{account}/login/redirect", post(login::redirect))
+        .route("/v1/accounts/{account}/import", get(import::list).post(import::import))
         .route("/v1/accounts/{account}/session", delete(login::log_out))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)

@@ -12,6 +12,9 @@ pub mod token;
 // The OAuth2 wire protocol: one request in, one typed answer out.
 pub mod oauth;
 
+// What is particular to Flyte.
+pub mod flyte;
+
 // The ways to obtain tokens, a file each, behind one trait.
 pub mod grant;
 

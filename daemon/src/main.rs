@@ -26,6 +26,7 @@ use keyfob_daemon::cache::TokenCache;
 use keyfob_daemon::clock::Clock;
 use keyfob_daemon::config::environment::Environment;
 use keyfob_daemon::config::{Config, ConfigError};
+use keyfob_daemon::flyte::keyring::Keyrings;
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
 use keyfob_daemon::oauth::transport::Transport;
@@ -161,6 +162,9 @@ fn serve(
     };
     let http = Http::of(&Transport::default());
     let passed_on = program::Environment::from_own(variables.clone());
+    let directory =
+        |name: &str| variables.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute());
+    let keyrings = Keyrings::new(directory("HOME"), directory("XDG_DATA_HOME"));
     let environment = variables.into_iter().collect();
     let sources = {
         let clock = clock.clone();
@@ -176,7 +180,7 @@ fn serve(
         let is_detached = arguments.detached;
         let when_ready = Box::new(move || if is_detached { background::say_ready() } else { Ok(()) });
         let config_path = places.paths.config.clone();
-        service::run(Service { cache, config, socket, config_path, environment, when_ready }).await
+        service::run(Service { cache, config, socket, config_path, environment, keyrings, when_ready }).await
     });
     runtime.shutdown_timeout(LAST_CALLS);
     served.map(|()| ExitCode::SUCCESS)

@@ -9,6 +9,8 @@
 //! POST   /v1/accounts/{a}/login           LoginStatus         starts a login, or joins the one that is pending
 //! GET    /v1/accounts/{a}/login           LoginStatus         ?after=REVISION ?wait=SECONDS (long poll)
 //! DELETE /v1/accounts/{a}/login           LoginStatus         cancels
+//! GET    /v1/accounts/{a}/import          ForeignSessions     ?endpoint=ENDPOINT: what other clients keep for it
+//! POST   /v1/accounts/{a}/import          LoginStatus         ImportRequest: takes the latest of them over
 //! DELETE /v1/accounts/{a}/session         LogoutReport        logs out: revokes (RFC 7009) and forgets
 //! POST   /v1/reload                       ReloadReport
 //! POST   /v1/stop                         204, then the daemon drains and exits
@@ -25,6 +27,7 @@
 pub mod account;
 pub mod daemon;
 pub mod error;
+pub mod import;
 pub mod login;
 pub mod paths;
 pub mod socket;

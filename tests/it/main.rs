@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod credentials;
 mod flytekit;
+mod import;
 mod issuer;
 mod keyring;
 mod keyring_fixture;

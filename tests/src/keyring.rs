@@ -2,7 +2,8 @@
 //!
 //! No prompter can be started on that bus, so nothing waits for a person. The user's own keyring is never touched.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -67,6 +68,18 @@ impl Keyring {
     /// Returns how many secrets the login collection has.
     pub fn secrets(&self) -> usize {
         self.run("items").trim().parse().unwrap()
+    }
+
+    /// Keeps a secret, with the attributes that every client of the Secret Service writes.
+    pub fn keep(&self, service: &str, username: &str, secret: &str) {
+        let mut tool = Command::new("secret-tool")
+            .args(["store", "--label", "a session", "service", service, "username", username])
+            .env("DBUS_SESSION_BUS_ADDRESS", self.bus_address())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        tool.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
+        assert!(tool.wait().unwrap().success(), "secret-tool could not keep a secret");
     }
 
     /// Lets the keyring die. What it keeps stays on disk, and the bus stays.

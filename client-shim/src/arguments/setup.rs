@@ -22,6 +22,8 @@ pub(crate) struct SetupOptions {
     pub(crate) direction: Direction,
     /// Whether anything is written.
     pub(crate) writing: Writing,
+    /// What becomes of a session that another client keeps.
+    pub(crate) session: Session,
 }
 
 /// There or back.
@@ -39,6 +41,14 @@ pub(crate) enum Writing {
     Not,
 }
 
+/// What becomes of a session that another client keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    Leave,
+    /// `--import`
+    TakeOver,
+}
+
 /// What can be set up.
 pub(super) const SUBJECT: &str = "flyte";
 
@@ -47,7 +57,8 @@ const CONFIG: &str = "--config";
 const API_KEY: &str = "--api-key-env";
 const DRY_RUN: &str = "--dry-run";
 const UNDO: &str = "--undo";
-const OPTIONS: [&str; 5] = [CONFIG, API_KEY, DRY_RUN, UNDO, "--help"];
+const IMPORT: &str = "--import";
+const OPTIONS: [&str; 6] = [CONFIG, API_KEY, DRY_RUN, UNDO, IMPORT, "--help"];
 
 /// Reads what follows `setup`; `None` where the page about it is asked for.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Option<SetupOptions>, Mistake> {
@@ -57,6 +68,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Option<SetupOptions>, Mist
         api_key: None,
         direction: Direction::Setup,
         writing: Writing::Really,
+        session: Session::Leave,
     };
     let mut operands = Vec::new();
     let mut left = arguments.iter();
@@ -88,8 +100,10 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Option<SetupOptions>, Mist
             }
             DRY_RUN if attached.is_none() => options.writing = Writing::Not,
             UNDO if attached.is_none() => options.direction = Direction::Undo,
+            IMPORT if attached.is_none() => options.session = Session::TakeOver,
             DRY_RUN => return Err(Mistake::Surplus { option: DRY_RUN, topic: TOPIC }),
             UNDO => return Err(Mistake::Surplus { option: UNDO, topic: TOPIC }),
+            IMPORT => return Err(Mistake::Surplus { option: IMPORT, topic: TOPIC }),
             _ => {
                 let nearest = nearest(name, OPTIONS.into_iter());
                 return Err(Mistake::UnknownOption { given: repeated(name), nearest, topic: TOPIC });
@@ -120,13 +134,15 @@ mod tests {
 
     #[test]
     fn every_option_is_read() {
-        let options = parse_line("flyte prod --config=a.yaml --api-key-env KEY --dry-run").unwrap().unwrap();
+        let options =
+            parse_line("flyte prod --config=a.yaml --api-key-env KEY --dry-run --import").unwrap().unwrap();
         let expected = SetupOptions {
             account: Some("prod".parse().unwrap()),
             file: Some("a.yaml".into()),
             api_key: Some("KEY".to_owned()),
             direction: Direction::Setup,
             writing: Writing::Not,
+            session: Session::TakeOver,
         };
         assert_eq!(options, expected);
         assert_eq!(parse_line("--undo flyte").unwrap().unwrap().direction, Direction::Undo);

@@ -93,7 +93,8 @@ pub(super) async fn log_out(
     Ok(Json(LogoutReport { account: entry.view().account.name.clone(), revocation, reason }))
 }
 
-fn status(view: &View, now: Now) -> LoginStatus {
+/// Returns the login of an account, as its watchers are told.
+pub(super) fn status(view: &View, now: Now) -> LoginStatus {
     LoginStatus {
         account: view.account.name.clone(),
         revision: view.login_revision,

@@ -13,6 +13,7 @@ use keyfob_daemon::api::{self, Api};
 use keyfob_daemon::cache::TokenCache;
 use keyfob_daemon::config::environment::Environment;
 use keyfob_daemon::config::{Config, ConfigError};
+use keyfob_daemon::flyte::keyring::Keyrings;
 use keyfob_daemon::token::failure::told;
 use keyfob_protocol::daemon::ReloadReport;
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
@@ -33,18 +34,19 @@ pub(crate) struct Service {
     pub(crate) socket: OwnSocket,
     pub(crate) config_path: PathBuf,
     pub(crate) environment: Environment,
+    pub(crate) keyrings: Keyrings,
     /// Called once requests are answered.
     pub(crate) when_ready: Box<dyn FnOnce() -> io::Result<()>>,
 }
 
 /// Serves until it is told to stop, then lets renewals finish.
 pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
-    let Service { cache, config, socket, config_path, environment, when_ready } = service;
+    let Service { cache, config, socket, config_path, environment, keyrings, when_ready } = service;
     let mut signals = Signals::new().map_err(|error| failure(&error))?;
     let (orders, mut given) = mpsc::channel(MAX_ORDERS);
     let started_at = cache.clock().now().wall;
     report(&cache.apply(registry(config)));
-    let api = Arc::new(Api { cache, control: Control { orders, started_at } });
+    let api = Arc::new(Api { cache, control: Control { orders, started_at }, keyrings });
     let leftover = socket.path();
     let (stop, stopping) = watch::channel(());
     let server = axum::serve(socket, api::router(Arc::clone(&api))).with_graceful_shutdown(asked(stopping));

@@ -1,0 +1,114 @@
+//! `/v1/accounts/{a}/import`: the sessions that other clients keep, and taking one over.
+//!
+//! The thing to get wrong: the donor's copy is deleted only once what came of it is stored here, and never where the
+//! exchange failed. So whoever asks may hang up, and the deletion still waits for the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use keyfob_protocol::error::{ErrorBody, ErrorCode};
+use keyfob_protocol::import::{
+    Donors, ForeignClient, ForeignSession, ForeignSessions, ImportQuery, ImportRequest,
+};
+use keyfob_protocol::login::LoginStatus;
+
+use super::Api;
+use super::error::{self, ApiError, bad_request};
+use super::login::status;
+use crate::cache::entry::Entry;
+use crate::cache::login::LoginProgress;
+use crate::flyte::keyring::{Client, Found, Keyrings, Place, Session, Silent};
+
+/// How long an exchange may take: discovery and a request, 15 seconds each at most.
+const EXCHANGE: Duration = Duration::from_secs(60);
+
+/// Lists the sessions that there are.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
+) -> Result<Json<ForeignSessions>, ApiError> {
+    let Query(ImportQuery { endpoint }) = query.map_err(bad_request)?;
+    api.cache.entry(&name)?;
+    let Found { sessions, is_locked } = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
+    Ok(Json(ForeignSessions { sessions: sessions.iter().map(shown).collect(), is_locked }))
+}
+
+/// Takes over the latest session.
+pub(super) async fn import(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    body: Result<Json<ImportRequest>, JsonRejection>,
+) -> Result<Json<LoginStatus>, ApiError> {
+    let Json(ImportRequest { endpoint, donors }) = body.map_err(bad_request)?;
+    let entry = api.cache.entry(&name)?;
+    let Found { sessions, is_locked } = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
+    let refresh = sessions.iter().find_map(|session| session.refresh.clone());
+    let refresh = refresh.ok_or_else(|| none_found(&entry, is_locked))?;
+    let begun = entry.import(refresh).await;
+    let view = begun.map_err(|why| ApiError(error::no_login(&why, &entry.view())))?;
+    match donors {
+        Donors::Keep => {}
+        Donors::Delete => {
+            let keyrings = api.keyrings.clone();
+            tokio::spawn(delete_once_stored(entry, keyrings, sessions));
+        }
+    }
+    Ok(Json(status(&view, api.cache.clock().now())))
+}
+
+/// Deletes the donors' copies when the exchange has succeeded, which it may have already.
+async fn delete_once_stored(entry: Arc<Entry>, keyrings: Keyrings, sessions: Vec<Session>) {
+    let mut view = entry.view();
+    if view.login.is_pending() {
+        view = entry.login_change(view.login_revision, EXCHANGE).await;
+    }
+    match view.login {
+        LoginProgress::SignedIn => {
+            if let Err(error) = keyrings.delete(sessions).await {
+                tracing::warn!(%error, "the sessions of other clients stay where they are");
+            }
+        }
+        LoginProgress::Idle
+        | LoginProgress::Starting
+        | LoginProgress::Asking { .. }
+        | LoginProgress::Exchanging
+        | LoginProgress::Failed(_)
+        | LoginProgress::Cancelled => {}
+    }
+}
+
+fn shown(session: &Session) -> ForeignSession {
+    ForeignSession {
+        client: match session.client {
+            Client::Flytekit => ForeignClient::Flytekit,
+            Client::Flytectl => ForeignClient::Flytectl,
+            Client::Flyte => ForeignClient::Flyte,
+        },
+        place: match &session.place {
+            Place::Item(_) => "the keyring".to_owned(),
+            Place::Entry { file, .. } => file.display().to_string(),
+        },
+        is_renewable: session.refresh.is_some(),
+    }
+}
+
+fn none_found(entry: &Entry, is_locked: bool) -> ApiError {
+    let account = &entry.view().account.name;
+    let (message, hint) = if is_locked {
+        (
+            "the keyring with the sessions of other clients is locked",
+            format!("unlock it, or run: keyfob login {account}"),
+        )
+    } else {
+        ("no other client has a session that can be taken over", format!("run: keyfob login {account}"))
+    };
+    ApiError(ErrorBody::new(ErrorCode::LoginRequired, message).with_hint(hint))
+}
+
+fn silent(silent: Silent) -> ApiError {
+    ApiError(ErrorBody::new(ErrorCode::Unavailable, silent.to_string()).with_hint("try again"))
+}

@@ -1,0 +1,3 @@
+//! What is particular to Flyte: what its clients keep, and where.
+
+pub mod keyring;

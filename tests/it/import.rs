@@ -1,0 +1,166 @@
+//! A session that another client keeps is taken over, wherever that client keeps it.
+//!
+//! The keyring is a real one; the sessions in it are written as each client writes them.
+
+use std::fs;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use integration_tests::config::{self, HEAD};
+use integration_tests::daemon::Daemon;
+use integration_tests::home::Home;
+use integration_tests::issuer::FakeIssuer;
+use integration_tests::issuer::settings::Settings;
+use integration_tests::keyring::Keyring;
+use integration_tests::patience::{SOON, eventually};
+use keyfob_protocol::account::AccountState;
+use keyfob_protocol::import::{ForeignClient, ForeignSessions};
+
+const ENDPOINT: &str = "dns:///flyte.example.com";
+
+/// A client that uses keyfob already.
+const YAML: &str = "admin:\n  endpoint: dns:///flyte.example.com\n  authType: ExternalCommand\n  \
+                    command: [keyfob, token, flyte]\n  disableKeyring: true\n";
+
+/// Where each client keeps a session, and what it writes there for a refresh token.
+const LAYOUTS: [(ForeignClient, &str, &str, &str); 3] = [
+    (ForeignClient::Flytekit, "flyte.example.com", "refresh_token", "REFRESH"),
+    (
+        ForeignClient::Flyte,
+        "flyte.example.com",
+        "tokens",
+        r#"{"access_token": "CANARY", "refresh_token": "REFRESH"}"#,
+    ),
+    (
+        ForeignClient::Flytectl,
+        "flytectl",
+        "dns:///flyte.example.com:flytectl-user",
+        r#"{"access_token":"CANARY","token_type":"Bearer","refresh_token":"REFRESH","expiry":"2026-01-01T00:00:00Z"}"#,
+    ),
+];
+
+#[test]
+fn a_session_in_the_keyring_is_taken_over_in_each_layout_and_then_deleted_there() {
+    for (client, service, user, written) in LAYOUTS {
+        let issuer = FakeIssuer::start(Settings::default());
+        let keyring = Keyring::unlocked();
+        let refresh = session(&issuer);
+        keyring.keep(service, user, &written.replace("REFRESH", &refresh));
+        let daemon = daemon(&issuer, Some(&keyring));
+
+        let listed = sessions(&daemon);
+        assert_eq!(listed.sessions.len(), 1, "{listed:?}");
+        assert_eq!((listed.sessions[0].client, listed.sessions[0].is_renewable), (client, true));
+        let output = daemon.shim(&["setup", "flyte", "--import"]);
+        assert!(output.stdout.contains("flyte is signed in with the session"), "{client:?}: {output:?}");
+        daemon.token("flyte");
+        eventually(SOON, "the donor's copy is gone", || keyring.secrets() == 0);
+
+        let ledger = issuer.ledger();
+        assert_eq!(ledger.families.len(), 1, "somebody had to sign in");
+        assert_eq!(ledger.violations, [""; 0]);
+        let shown = [output.stdout, output.stderr, daemon.log()].concat();
+        assert!(!shown.contains("CANARY") && !shown.contains(&refresh), "{shown}");
+    }
+}
+
+#[test]
+fn a_session_in_a_plain_file_is_taken_over_and_the_rest_of_the_file_stays() {
+    let encoded = |text: &str| STANDARD.encode(text);
+    for (below, section, key) in [
+        (".flyte/keyring.cfg", "flyte.example.com", "tokens"),
+        (".union/keyring.cfg", "flyte.example.com", "refresh_token"),
+        (".local/share/python_keyring/keyring_pass.cfg", "flyte_2Eexample_2Ecom", "refresh_5ftoken"),
+    ] {
+        let issuer = FakeIssuer::start(Settings::default());
+        let refresh = session(&issuer);
+        let secret = if key == "tokens" { format!("{{\"refresh_token\": \"{refresh}\"}}") } else { refresh };
+        let value = encoded(&secret);
+        let (first, rest) = value.split_at(20);
+        let before = format!("[other]\nkey = eA==\n\t\n\n[{section}]\n");
+        let text = format!("{before}{key} = {first}\n\t{rest}\n\t\n\n");
+        let daemon = daemon(&issuer, None);
+        let file = daemon.home().path(below);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        daemon.home().write(below, &text, 0o600);
+
+        let output = daemon.shim(&["setup", "flyte", "--import"]);
+        assert!(output.stdout.contains("flyte is signed in with the session"), "{below}: {output:?}");
+        daemon.token("flyte");
+        eventually(SOON, "the donor's copy is gone", || {
+            fs::read_to_string(&file).unwrap() == format!("{before}\n")
+        });
+    }
+}
+
+#[test]
+fn a_session_that_the_issuer_refuses_stays_where_it_is() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let keyring = Keyring::unlocked();
+    let refresh = session(&issuer);
+    keyring.keep("flyte.example.com", "refresh_token", &refresh);
+    issuer.end_all_logins();
+    let daemon = daemon(&issuer, Some(&keyring));
+    let output = daemon.shim(&["setup", "flyte", "--import"]);
+    assert_eq!(output.status, 0, "the setup itself is made: {output:?}");
+    assert!(output.stdout.contains("no session was taken over"), "{output:?}");
+    assert_eq!(daemon.account("flyte").state, AccountState::SignedOut);
+    assert_eq!(keyring.secrets(), 1);
+}
+
+#[test]
+fn sessions_that_shadow_the_command_are_named_and_left_alone() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let keyring = Keyring::unlocked();
+    for (_, service, user, written) in LAYOUTS {
+        keyring.keep(service, user, written);
+    }
+    let daemon = daemon(&issuer, Some(&keyring));
+    let output = daemon.shim(&["setup", "flyte"]);
+    assert!(output.stdout.contains("flytectl has a session in the keyring"), "{output:?}");
+    assert!(output.stdout.contains("keyfob setup flyte --import"), "{output:?}");
+    assert!(!output.stdout.contains("CANARY") && !output.stdout.contains("REFRESH"), "{output:?}");
+    assert_eq!(keyring.secrets(), LAYOUTS.len());
+    assert_eq!(issuer.ledger().token_requests.len(), 0);
+}
+
+#[test]
+fn a_locked_keyring_stays_locked_and_a_missing_one_holds_up_nothing() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let keyring = Keyring::unlocked();
+    keyring.keep("flyte.example.com", "refresh_token", "REFRESH");
+    keyring.lock();
+    let daemon = daemon(&issuer, Some(&keyring));
+    let listed = sessions(&daemon);
+    assert!(listed.is_locked && listed.sessions.is_empty(), "{listed:?}");
+    let output = daemon.shim(&["setup", "flyte", "--import"]);
+    assert!(output.stdout.contains("is locked"), "{output:?}");
+    assert!(keyring.is_locked());
+    keyring.die();
+    assert_eq!(sessions(&daemon), ForeignSessions::default());
+    let output = daemon.shim(&["setup", "flyte", "--import"]);
+    assert!(output.stdout.contains("no other client has a session"), "{output:?}");
+    assert!(output.stdout.contains("keyfob login flyte"), "{output:?}");
+}
+
+/// Returns the refresh token of a login that another client made.
+fn session(issuer: &FakeIssuer) -> String {
+    let mut client = Daemon::start(&config::device_code(issuer));
+    client.log_in("prod");
+    client.stop();
+    issuer.ledger().families[0].refresh_tokens[0].token.clone()
+}
+
+fn daemon(issuer: &FakeIssuer, keyring: Option<&Keyring>) -> Daemon {
+    let home = keyring.map_or_else(Home::new, |keyring| {
+        Home::new().set("DBUS_SESSION_BUS_ADDRESS", &keyring.bus_address())
+    });
+    home.configure(&(HEAD.replace("prod", "flyte") + &config::account("flyte", issuer)));
+    fs::create_dir(home.path(".flyte")).unwrap();
+    home.write(".flyte/config.yaml", YAML, 0o600);
+    Daemon::start_in(home)
+}
+
+fn sessions(daemon: &Daemon) -> ForeignSessions {
+    daemon.api("GET", &format!("/v1/accounts/flyte/import?endpoint={ENDPOINT}")).json()
+}
