@@ -121,6 +121,9 @@ fn remarks(plan: &Plan, surroundings: &Surroundings) -> String {
             "keyfobd reads the client secret from {name}: it must be set where keyfobd starts"
         ));
     }
+    if plan.settings.insecure_skip_verify && !plan.settings.skips_verification() {
+        remarks.push("insecureSkipVerify is left out of the account: it checks by caCertFilePath".to_owned());
+    }
     if let SignIn::Command(_) = &plan.settings.sign_in {
         remarks.push("keyfobd runs the command with HOME, PATH, the locale and little else".to_owned());
     }

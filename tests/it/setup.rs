@@ -81,8 +81,8 @@ fn every_way_to_sign_in_becomes_an_account() {
             "grant = \"command\"\ncommand = [\"gcloud\", \"auth\"]\n",
         ),
         (
-            "authType: Pkce\n  insecureSkipVerify: true\n  caCertFilePath: /ca.pem\n  httpProxyURL: http://p:1",
-            "tls = { ca_file = \"/ca.pem\", insecure_skip_verify = true }\nhttp_proxy = \"http://p:1\"\n",
+            "authType: Pkce\n  insecureSkipVerify: false\n  caCertFilePath: /ca.pem\n  httpProxyURL: http://p:1",
+            "tls = { ca_file = \"/ca.pem\" }\nhttp_proxy = \"http://p:1\"\n",
         ),
     ];
     for (settings, account) in cases {

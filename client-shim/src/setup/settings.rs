@@ -106,10 +106,15 @@ impl Settings {
         lines.join("\n") + "\n"
     }
 
+    /// Tells whether certificates are not checked. With a CA at hand they are, whatever else is asked for.
+    pub(crate) fn skips_verification(&self) -> bool {
+        self.insecure_skip_verify && self.ca_file.is_none()
+    }
+
     fn tls(&self) -> Option<String> {
         let mut parts = Vec::new();
         parts.extend(self.ca_file.iter().map(|path| format!("ca_file = {}", quoted(path))));
-        parts.extend(self.insecure_skip_verify.then(|| "insecure_skip_verify = true".to_owned()));
+        parts.extend(self.skips_verification().then(|| "insecure_skip_verify = true".to_owned()));
         // A sandbox has its issuer on plain http, too.
         let is_sandbox = self.insecure && self.endpoint.is_loopback();
         parts.extend(is_sandbox.then(|| "allow_http_loopback = true".to_owned()));
@@ -243,7 +248,7 @@ client_id = "ci"
 client_secret = { file = "/work/secrets/ci" }
 scopes = ["all", "offline"]
 audience = "https://api.example.com"
-tls = { ca_file = "/etc/ssl/corp.pem", insecure_skip_verify = true }
+tls = { ca_file = "/etc/ssl/corp.pem" }
 http_proxy = "http://proxy:3128"
 "#;
         assert_eq!(table(&values), expected);
@@ -259,6 +264,15 @@ http_proxy = "http://proxy:3128"
         let table = settings.table(&"flyte".parse().unwrap());
         assert!(table.contains("insecure = true\ntls = { allow_http_loopback = true }\n"), "{table}");
         assert!(!self::table(&[("insecure", "true")]).contains("allow_http"));
+    }
+
+    #[test]
+    fn certificates_go_unchecked_only_where_there_is_no_ca_to_check_them_by() {
+        let skipping = ("insecureSkipVerify", "true");
+        assert!(table(&[skipping]).contains("tls = { insecure_skip_verify = true }"));
+        assert!(
+            table(&[skipping, ("caCertFilePath", "/ca.pem")]).contains("tls = { ca_file = \"/ca.pem\" }")
+        );
     }
 
     #[test]
