@@ -15,6 +15,9 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// The name of an account for an endpoint that has no name to speak of.
+    pub(crate) const GENERIC_NAME: &str = "flyte";
+
     /// Reads an endpoint as any client takes it.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let schemes = ["dns:///", "https://", "http://"];
@@ -36,13 +39,12 @@ impl Endpoint {
 
     /// Returns the name of an account for it: the first part of the host's name, where that says something.
     pub(crate) fn suggested_name(&self) -> &str {
-        const GENERIC: &str = "flyte";
         let host = self.host();
         let first = host.split('.').next().unwrap_or_default();
         let says_something = host != "localhost" && host.parse::<IpAddr>().is_err();
         let is_name = first.starts_with(|c: char| c.is_ascii_alphabetic())
             && first.len() <= keyfob_protocol::account::AccountName::MAX_LENGTH;
-        if says_something && is_name { first } else { GENERIC }
+        if says_something && is_name { first } else { Self::GENERIC_NAME }
     }
 
     fn host(&self) -> &str {

@@ -145,3 +145,45 @@ fn contents(path: &Path) -> io::Result<Option<String>> {
         String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))?;
     Ok(Some(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_wrote_since_is_not_written_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.yaml");
+        fs::write(&path, "one").unwrap();
+        let snapshot = Snapshot::read(&path).unwrap();
+        fs::write(&path, "theirs").unwrap();
+        assert!(matches!(snapshot.replace("ours"), Err(Error::Changed(_))));
+        assert!(matches!(snapshot.remove(), Err(Error::Changed(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        let absent = Snapshot::read(&directory.path().join("absent")).unwrap();
+        fs::write(&absent.path, "theirs").unwrap();
+        assert!(matches!(absent.replace("ours"), Err(Error::Changed(_))));
+    }
+
+    #[test]
+    fn a_backup_takes_no_name_that_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.yaml");
+        fs::write(&path, "one").unwrap();
+        let snapshot = Snapshot::read(&path).unwrap();
+        let backup = backup_of(&path);
+        fs::write(&backup, "older").unwrap();
+        assert!(matches!(snapshot.keep_as(&backup), Err(Error::Unwritable { .. })));
+        assert_eq!(fs::read_to_string(&backup).unwrap(), "older");
+    }
+
+    #[test]
+    fn a_replacement_leaves_nothing_beside_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.yaml");
+        fs::write(&path, "one").unwrap();
+        Snapshot::read(&path).unwrap().replace("two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

@@ -53,68 +53,59 @@ impl Plan {
             Some(section) => section,
             None => read(&file)?,
         };
-        let settings = settings(&section, &file.path, surroundings, &surroundings.secret(&placeholder()))?;
-        if let SignIn::Keyfob(argv) = &settings.sign_in {
-            return Self::completing(
-                options,
-                surroundings,
-                argv.clone(),
-                (file, found, others, section, settings.clone()),
-            );
-        }
-        let name = match &options.account {
-            Some(name) => name.clone(),
-            None => settings.endpoint.suggested_name().parse()?,
-        };
-        let secret_file = surroundings.secret(&name);
-        let settings = self::settings(&section, &file.path, surroundings, &secret_file)?;
-        let config = Snapshot::read(&surroundings.config)?;
-        let account = settings.table(&name);
-        let config_changed = match config::add(config.text(), &config.path, &name, &account, &file.path)? {
-            Added::Changed(text) => Some(text),
-            Added::Unchanged => None,
-        };
-        let is_used = account.contains(&secret_file.display().to_string());
-        let secret = match section.secret.clone().filter(|_| is_used) {
-            Some(secret) => Some((Snapshot::read(&secret_file)?, secret)),
-            None => None,
-        };
-        let changed = rewrite(&file, &surroundings.command(&name), &settings.endpoint)?;
-        let backup = Snapshot::read(&backup_of(&file.path))?;
-        if backup.exists() && backup.text() != file.text() && changed != file.text() {
-            return Err(Error::BackupLeft(backup.path));
-        }
-        Ok(Self {
+        let name = name(options, &section)?;
+        let settings = settings(&section, &file.path, surroundings, &surroundings.secret(&name))?;
+        let plan = Self {
+            changed: file.text().to_owned(),
+            account: Some(name),
+            config: Snapshot::read(&surroundings.config)?,
+            config_changed: None,
+            secret: None,
             file,
             found,
             others,
             section,
             settings,
-            changed,
-            account: Some(name),
-            config,
-            config_changed,
-            secret,
-        })
+        };
+        match plan.settings.sign_in.clone() {
+            SignIn::Keyfob(argv) => plan.completing(options, &argv),
+            SignIn::Browser | SignIn::Device | SignIn::Secret { .. } | SignIn::Command(_) => {
+                plan.moving(surroundings)
+            }
+        }
+    }
+
+    /// Moves a file over that does not run keyfob yet.
+    fn moving(mut self, surroundings: &Surroundings) -> Result<Self, Error> {
+        let Some(name) = self.account.clone() else { return Ok(self) };
+        let account = self.settings.table(&name);
+        let (config, path) = (&self.config, &self.file.path);
+        self.config_changed = match config::add(config.text(), &config.path, &name, &account, path)? {
+            Added::Changed(text) => Some(text),
+            Added::Unchanged => None,
+        };
+        let secret_file = surroundings.secret(&name);
+        if let Some(secret) = self.section.secret.clone().filter(|_| self.settings.reads(&secret_file)) {
+            self.secret = Some((Snapshot::read(&secret_file)?, secret));
+        }
+        self.changed = rewrite(&self.file, &surroundings.command(&name), &self.settings.endpoint)?;
+        let backup = Snapshot::read(&backup_of(&self.file.path))?;
+        if backup.exists() && backup.text() != self.file.text() && self.changed != self.file.text() {
+            return Err(Error::BackupLeft(backup.path));
+        }
+        Ok(self)
     }
 
     /// Completes a file that runs keyfob already.
-    fn completing(
-        options: &SetupOptions,
-        surroundings: &Surroundings,
-        argv: Vec<String>,
-        (file, found, others, section, settings): (Snapshot, Found, Vec<Found>, Section, Settings),
-    ) -> Result<Self, Error> {
-        let account: Option<AccountName> = argv.get(2).and_then(|name| name.parse().ok());
-        if let (Some(wanted), Some(used)) = (&options.account, &account)
+    fn completing(mut self, options: &SetupOptions, argv: &[String]) -> Result<Self, Error> {
+        self.account = argv.get(2).and_then(|name| name.parse().ok());
+        if let (Some(wanted), Some(used)) = (&options.account, &self.account)
             && wanted != used
         {
-            return Err(Error::OtherAccount { path: file.path, account: used.to_string() });
+            return Err(Error::OtherAccount { path: self.file.path, account: used.to_string() });
         }
-        let changed = rewrite(&file, &argv, &settings.endpoint)?;
-        let config = Snapshot::read(&surroundings.config)?;
-        let (config_changed, secret) = (None, None);
-        Ok(Self { file, found, others, section, settings, changed, account, config, config_changed, secret })
+        self.changed = rewrite(&self.file, argv, &self.settings.endpoint)?;
+        Ok(self)
     }
 
     /// Tells whether everything is as it should be.
@@ -230,7 +221,12 @@ fn known_key(surroundings: &Surroundings) -> Option<&'static str> {
     api_key::VARIABLES.into_iter().find(|name| surroundings.variable(name).is_some())
 }
 
-/// A name for a look at the settings before the account has one.
-fn placeholder() -> AccountName {
-    "flyte".parse().expect("these letters are a name")
+/// Returns the name of the account: the one that is given, or one after the endpoint.
+fn name(options: &SetupOptions, section: &Section) -> Result<AccountName, Error> {
+    match (&options.account, section.text("endpoint")) {
+        (Some(name), _) => Ok(name.clone()),
+        (None, Some(endpoint)) => Ok(Endpoint::parse(endpoint)?.suggested_name().parse()?),
+        // What is missing is told when the settings are read.
+        (None, None) => Ok(Endpoint::GENERIC_NAME.parse()?),
+    }
 }

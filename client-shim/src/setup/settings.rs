@@ -106,6 +106,18 @@ impl Settings {
         lines.join("\n") + "\n"
     }
 
+    /// Tells whether this file is where the client secret is read from.
+    pub(crate) fn reads(&self, file: &Path) -> bool {
+        match &self.sign_in {
+            SignIn::Secret { secret: Secret::File(path), .. } => Path::new(path) == file,
+            SignIn::Secret { secret: Secret::Variable(_), .. }
+            | SignIn::Browser
+            | SignIn::Device
+            | SignIn::Command(_)
+            | SignIn::Keyfob(_) => false,
+        }
+    }
+
     /// Tells whether certificates are not checked. With a CA at hand they are, whatever else is asked for.
     pub(crate) fn skips_verification(&self) -> bool {
         self.insecure_skip_verify && self.ca_file.is_none()
