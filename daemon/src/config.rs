@@ -188,7 +188,7 @@ mod tests {
     fn a_file_with_everything_gives_its_accounts() {
         let config = parse(FULL).unwrap();
         let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
-        assert_eq!(names, ["browser", "ci", "corp", "iap", "sandbox", "service", "vault"]);
+        assert_eq!(names, ["browser", "ci", "corp", "iap", "sandbox", "service", "signer", "vault"]);
         assert_eq!(config.default_account.as_ref().unwrap().as_str(), "corp");
         assert_eq!(config.store, KeyChoice::Keyring);
 
@@ -225,6 +225,13 @@ mod tests {
         else {
             panic!("a file, basic with a raw id")
         };
+
+        let ClientAuthentication::PrivateKeyJwt { key: ClientSecret::File(key), key_id } =
+            issuer_of(&config, "signer").client.authentication
+        else {
+            panic!("a key in a file")
+        };
+        assert_eq!((key.as_path(), key_id.as_deref()), (Path::new("/run/secrets/key.pem"), Some("k1")));
 
         let ci = issuer_of(&config, "ci");
         let endpoints = Endpoints {
@@ -344,7 +351,7 @@ config.toml:10: accounts.ci.isuer: unknown key; did you mean "issuer"?"#
             r#"config.toml:2: string values must be quoted, expected literal string
 config.toml:3: invalid basic string, expected `"`
 config.toml:5: grant: duplicate key; keep one of the two
-config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, extra_params, grant, http_proxy, issuer, resources, revocation_endpoint, scopes, tls, token_endpoint
+config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, extra_params, grant, http_proxy, issuer, private_key, private_key_id, resources, revocation_endpoint, scopes, tls, token_endpoint
 config.toml:7: missing comma between array elements, expected `,`
 config.toml:9: unclosed table, expected `]`
 config.toml:13: store.key: unknown value "keyrign"; did you mean "keyring"?
@@ -531,9 +538,34 @@ config.toml:14: key with no value, expected `=`"#
             (
                 "device_code",
                 "client_id = 'c'\nclient_authentication = 'tls_client_auth'",
-                "5: client_authentication: unknown value; use \"client_secret_basic\", \"client_secret_basic_raw_id\", \"client_secret_post\" or \
-                 \"none\""
+                "5: client_authentication: unknown value; use \"client_secret_basic\", \"client_secret_basic_raw_id\", \"client_secret_post\", \
+                 \"private_key_jwt\" or \"none\""
                     .to_owned(),
+            ),
+            (
+                "client_credentials",
+                "client_id = 'c'\nclient_secret = { file = '/s' }\nprivate_key = { file = '/k' }",
+                "6: private_key: is given beside client_secret; keep one of the two".to_owned(),
+            ),
+            (
+                "client_credentials",
+                "client_id = 'c'\nclient_authentication = 'client_secret_post'\nprivate_key = { file = '/k' }",
+                "5: client_authentication: has no use for a private_key; write \"private_key_jwt\"".to_owned(),
+            ),
+            (
+                "device_code",
+                "client_id = 'c'\nclient_authentication = 'private_key_jwt'",
+                format!("1: private_key: missing, and client_authentication needs it; {WRITE}"),
+            ),
+            (
+                "device_code",
+                "client_id = 'c'\nprivate_key_id = 'k'",
+                "5: private_key_id: names a key, but there is no private_key".to_owned(),
+            ),
+            (
+                "client_credentials",
+                "client_id = 'c'\nprivate_key = { file = '/k' }\nprivate_key_id = ''",
+                "6: private_key_id: must be a text without control characters; leave it out for none".to_owned(),
             ),
             (
                 "client_credentials",
@@ -719,6 +751,8 @@ config.toml:14: key with no value, expected `=`"#
             "client_authentication = 'none'",
             "scopes = ['all']",
             "audience = 'a'",
+            "private_key = { file = '/k' }",
+            "private_key_id = 'k'",
             "resources = ['https://r']",
             "extra_params = { token = { a = 'b' } }",
             "redirect_uri = 'http://127.0.0.1/callback'",
@@ -866,6 +900,8 @@ config.toml:14: key with no value, expected `=`"#
             "success_page",
             "resources",
             "extra_params",
+            "private_key",
+            "private_key_id",
             "token_endpoint",
             "device_authorization_endpoint",
             "revocation_endpoint",

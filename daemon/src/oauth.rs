@@ -6,6 +6,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod authorization;
+pub(crate) mod client_assertion;
 pub(crate) mod client_auth;
 #[cfg_attr(not(test), expect(dead_code, reason = "the first to use it is gRPC"))]
 pub(crate) mod connector;
@@ -239,9 +240,16 @@ pub enum ClientAuthentication {
     SecretBasicRawId(ClientSecret),
     /// `client_secret_post`.
     SecretPost(ClientSecret),
+    /// `private_key_jwt` (RFC 7523).
+    PrivateKeyJwt {
+        /// Where the private key is read, in PKCS#8 PEM.
+        key: ClientSecret,
+        /// Its name at the issuer (`kid`).
+        key_id: Option<String>,
+    },
 }
 
-/// Where the client secret is read, each time that it is needed: so that a new one takes effect by itself.
+/// Where the client's secret, or its private key, is read, each time that it is needed: so that a new one takes effect by itself.
 #[derive(Clone, Debug)]
 pub enum ClientSecret {
     /// The contents of a file, without white space at its end.

@@ -22,7 +22,7 @@ use crate::token::Target;
 const LATER_KEYS: [&str; 1] = ["flyte"];
 
 /// The keys that say something about an issuer, or about us there.
-const ISSUER_KEYS: [&str; 18] = [
+const ISSUER_KEYS: [&str; 20] = [
     "issuer",
     "authorization_endpoint",
     "token_endpoint",
@@ -31,6 +31,8 @@ const ISSUER_KEYS: [&str; 18] = [
     "client_id",
     "client_secret",
     "client_authentication",
+    "private_key",
+    "private_key_id",
     "scopes",
     "audience",
     "resources",

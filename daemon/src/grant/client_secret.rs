@@ -6,12 +6,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::grant::program::{self, Environment};
+use crate::oauth::client_assertion::{Assertor, InvalidKey, SigningKey};
 use crate::oauth::client_auth::{Credentials, Proof};
 use crate::oauth::{Client, ClientAuthentication, ClientSecret};
 use crate::token::failure::Failure;
@@ -35,13 +37,15 @@ enum Error {
     #[error("the client secret is empty")]
     Empty,
     #[error(transparent)]
+    Key(#[from] InvalidKey),
+    #[error(transparent)]
     Program(#[from] program::Error),
 }
 
 impl Error {
     fn classify(&self) -> Failure {
         match self {
-            Self::Unreadable { .. } | Self::Unusable { .. } | Self::Empty => {
+            Self::Unreadable { .. } | Self::Unusable { .. } | Self::Empty | Self::Key(_) => {
                 Failure::misconfigured(self.to_string())
             }
             Self::Program(error) => error.classify(),
@@ -49,8 +53,12 @@ impl Error {
     }
 }
 
-/// Returns the client with its secret in hand.
-pub(crate) async fn credentials(client: &Client, environment: &Environment) -> Result<Credentials, Failure> {
+/// Returns the client with its secret in hand. `audience` is whom it proves its identity to, where it signs that.
+pub(crate) async fn credentials(
+    client: &Client,
+    audience: &str,
+    environment: &Environment,
+) -> Result<Credentials, Failure> {
     let proof = match &client.authentication {
         ClientAuthentication::None => Ok(Proof::None),
         ClientAuthentication::SecretBasic(secret) => fetch(secret, environment).await.map(Proof::Basic),
@@ -58,9 +66,22 @@ pub(crate) async fn credentials(client: &Client, environment: &Environment) -> R
             fetch(secret, environment).await.map(Proof::BasicRawId)
         }
         ClientAuthentication::SecretPost(secret) => fetch(secret, environment).await.map(Proof::Post),
+        ClientAuthentication::PrivateKeyJwt { key, key_id } => {
+            assertor(key, key_id.clone(), audience, environment).await.map(Proof::Assertion)
+        }
     };
     let proof = proof.map_err(|error| error.classify())?;
     Ok(Credentials { client_id: client.id.clone(), proof })
+}
+
+async fn assertor(
+    key: &ClientSecret,
+    key_id: Option<String>,
+    audience: &str,
+    environment: &Environment,
+) -> Result<Assertor, Error> {
+    let key = Arc::new(SigningKey::read(&fetch(key, environment).await?)?);
+    Ok(Assertor { key, key_id, audience: audience.to_owned() })
 }
 
 async fn fetch(secret: &ClientSecret, environment: &Environment) -> Result<SecretString, Error> {
@@ -121,6 +142,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::oauth::client_assertion::tests::ec_pem;
 
     fn file(mode: u32, contents: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
@@ -133,7 +155,7 @@ mod tests {
     async fn fetched(secret: ClientSecret) -> Result<String, Failure> {
         let client =
             Client { id: "cli".to_owned(), authentication: ClientAuthentication::SecretPost(secret) };
-        let credentials = credentials(&client, &Environment::from_own([])).await?;
+        let credentials = credentials(&client, "https://i", &Environment::from_own([])).await?;
         Ok(credentials.secret().unwrap().expose_secret().to_owned())
     }
 
@@ -152,6 +174,21 @@ mod tests {
         assert_eq!(fetched(ClientSecret::File(path.clone())).await.unwrap(), "old");
         fs::write(&path, "new").unwrap();
         assert_eq!(fetched(ClientSecret::File(path)).await.unwrap(), "new");
+    }
+
+    #[tokio::test]
+    async fn a_private_key_comes_from_the_same_places_and_is_told_from_other_texts() {
+        let proof = async |text: &str| {
+            let key = ClientSecret::Value(text.into());
+            let authentication = ClientAuthentication::PrivateKeyJwt { key, key_id: None };
+            let client = Client { id: "cli".to_owned(), authentication };
+            credentials(&client, "https://i", &Environment::from_own([])).await
+        };
+        let good = proof(ec_pem().expose_secret()).await.unwrap();
+        assert!(matches!(&good.proof, Proof::Assertion(assertor) if assertor.audience == "https://i"));
+        let failure = proof("CANARY").await.unwrap_err();
+        assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
+        assert!(!failure.to_string().contains("CANARY"));
     }
 
     #[tokio::test]

@@ -79,7 +79,9 @@ impl Issuer {
 
     /// Returns the client with its secret in hand.
     pub(crate) async fn credentials(&self, known: &Known) -> Result<Credentials, Failure> {
-        client_secret::credentials(&known.client, &self.environment).await
+        let Endpoints { issuer, token, .. } = &known.endpoints;
+        let audience = issuer.as_deref().unwrap_or(token.url().as_str());
+        client_secret::credentials(&known.client, audience, &self.environment).await
     }
 
     /// Addresses an endpoint.

@@ -8,6 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
+use crate::clock::Now;
+use crate::oauth::client_assertion::{self, Assertor, NotSigned};
 use crate::oauth::form::Form;
 
 /// A client, ready to prove its identity.
@@ -30,15 +32,23 @@ pub(crate) enum Proof {
     BasicRawId(SecretString),
     /// `client_secret_post`.
     Post(SecretString),
+    /// `private_key_jwt`.
+    Assertion(Assertor),
 }
 
 impl Credentials {
     /// Adds the client to a request; the second value is for the `Authorization` header.
-    pub(crate) fn apply(&self, form: Form) -> (Form, Option<SecretString>) {
-        match &self.proof {
+    pub(crate) fn apply(&self, form: Form, now: Now) -> Result<(Form, Option<SecretString>), NotSigned> {
+        Ok(match &self.proof {
             Proof::None => (form.with("client_id", &self.client_id), None),
             Proof::Post(secret) => {
                 (form.with("client_id", &self.client_id).with_secret("client_secret", secret), None)
+            }
+            Proof::Assertion(assertor) => {
+                let assertion = assertor.assertion(&self.client_id, now)?;
+                let form = form.with("client_id", &self.client_id);
+                let form = form.with("client_assertion_type", client_assertion::TYPE);
+                (form.with_secret("client_assertion", &assertion), None)
             }
             Proof::Basic(secret) => {
                 (form, Some(basic(&encoded(&self.client_id), &encoded(secret.expose_secret()))))
@@ -46,13 +56,13 @@ impl Credentials {
             Proof::BasicRawId(secret) => {
                 (form, Some(basic(&self.client_id, &encoded(secret.expose_secret()).replace('*', "%2A"))))
             }
-        }
+        })
     }
 
     /// Returns the secret, if there is one.
     pub(crate) fn secret(&self) -> Option<&SecretString> {
         match &self.proof {
-            Proof::None => None,
+            Proof::None | Proof::Assertion(_) => None,
             Proof::Basic(secret) | Proof::BasicRawId(secret) | Proof::Post(secret) => Some(secret),
         }
     }
@@ -75,10 +85,15 @@ fn encoded(text: &str) -> Zeroizing<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::oauth::client_assertion::SigningKey;
+    use crate::oauth::client_assertion::tests::ec_pem;
 
     fn applied(proof: Proof) -> (String, Option<String>) {
         let credentials = Credentials { client_id: "my id".to_owned(), proof };
-        let (form, header) = credentials.apply(Form::default().with("grant_type", "client_credentials"));
+        let (form, header) = credentials
+            .apply(Form::default().with("grant_type", "client_credentials"), Clock::system().now())
+            .unwrap();
         (form.encode(), header.map(|header| header.expose_secret().to_owned()))
     }
 
@@ -95,6 +110,18 @@ mod tests {
         let (body, header) = applied(Proof::Post("s3c/ret".into()));
         assert_eq!(body, "grant_type=client_credentials&client_id=my+id&client_secret=s3c%2Fret");
         assert_eq!(header, None);
+    }
+
+    #[test]
+    fn an_assertion_takes_the_place_of_a_secret_and_is_never_the_same_7523_1() {
+        let key = SigningKey::read(&ec_pem()).unwrap();
+        let proof = Assertor { key: key.into(), key_id: None, audience: "https://i".to_owned() };
+        let [(body, header), (other, _)] = [(); 2].map(|()| applied(Proof::Assertion(proof.clone())));
+        let known = "grant_type=client_credentials&client_id=my+id&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3A\
+                     client-assertion-type%3Ajwt-bearer&client_assertion=ey";
+        assert!(body.starts_with(known), "{body}");
+        assert_eq!(header, None);
+        assert_ne!(body, other);
     }
 
     #[test]

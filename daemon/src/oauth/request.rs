@@ -4,7 +4,7 @@ use crate::clock::Now;
 use crate::oauth::EndpointUrl;
 use crate::oauth::answer::Answer;
 use crate::oauth::client_auth::Credentials;
-use crate::oauth::error::{Error, Kind};
+use crate::oauth::error::{Error, Kind, Sent};
 use crate::oauth::form::Form;
 use crate::oauth::http::Http;
 
@@ -28,7 +28,10 @@ impl Request<'_> {
         form: Form,
         read: impl FnOnce(&Answer) -> Result<T, Kind>,
     ) -> Result<T, Error> {
-        let (form, authorization) = self.credentials.apply(form);
+        let (form, authorization) = self.credentials.apply(form, self.started).map_err(|not| Error {
+            host: self.endpoint.host(),
+            kind: Kind::Transport { sent: Sent::No, cause: not.to_string() },
+        })?;
         let answer = self.http.post(self.endpoint, &form, authorization.as_ref(), self.started.wall).await;
         answer.and_then(|answer| read(&answer)).map_err(|kind| Error {
             host: self.endpoint.host(),
