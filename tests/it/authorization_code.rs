@@ -6,11 +6,13 @@ use std::time::Duration;
 use integration_tests::browser::Browser;
 use integration_tests::config::browser;
 use integration_tests::daemon::Daemon;
+use integration_tests::home::Home;
 use integration_tests::http;
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::fault::{Endpoint, Fault, Point};
 use integration_tests::issuer::settings::{Client, Consent, RedirectIssuer, Settings};
 use integration_tests::patience::{SOON, eventually};
+use integration_tests::signing_key::SigningKey;
 use keyfob_protocol::error::ErrorCode;
 use keyfob_protocol::login::{LoginState, LoginStatus};
 use url::Url;
@@ -212,6 +214,31 @@ fn a_server_that_looks_for_the_authorization_parameters_at_the_exchange_finds_th
         assert_eq!(exchange.parameter(name), Some(value.as_str()), "{name}");
     }
     assert!(parameter(&ledger.authorizations[0], "redirect_uri").starts_with("http://localhost:"));
+}
+
+#[test]
+fn a_client_with_a_private_key_signs_each_request_anew_7523_1() {
+    let key = SigningKey::generate();
+    let client = Client::private_key("cli", &key.public);
+    let issuer = FakeIssuer::start(Settings {
+        clients: vec![client],
+        access_lifetime: Duration::from_secs(60),
+        ..Settings::default()
+    });
+    let home = Home::new();
+    let file = home.write("config/key.pem", &key.pem, 0o600);
+    home.configure(&browser(&issuer, &format!("private_key = {{ file = \"{}\" }}", file.display())));
+    let daemon = Daemon::start_in(home);
+    log_in(&daemon);
+    assert!(issuer.honours(&daemon.renew("prod").access_token));
+    let ledger = issuer.ledger();
+    assert_eq!(ledger.violations, [""; 0]);
+    let assertions: Vec<_> =
+        ledger.token_requests.iter().map(|request| request.parameter("client_assertion").unwrap()).collect();
+    assert_eq!(assertions.len(), 2);
+    let log = daemon.log();
+    let body: String = key.pem.lines().filter(|line| !line.starts_with("---")).collect();
+    assert!(assertions.iter().all(|assertion| !log.contains(assertion)) && !log.contains(&body));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod authorization;
 mod books;
+mod client_assertion;
 mod client_auth;
 mod connection;
 mod device;

@@ -26,3 +26,4 @@ pub mod programs;
 pub mod proxy;
 pub mod resource_server;
 pub mod shim;
+pub mod signing_key;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::authorization::Code;
+use super::client_assertion;
 use super::client_auth::{Refusal, authenticate};
 use super::device::DeviceCode;
 use super::form::Form;
@@ -28,6 +29,8 @@ pub(crate) struct Books {
     pub(crate) codes: Vec<Code>,
     /// How many of the next polls are told to slow down.
     pub(crate) slow_downs: usize,
+    /// The identifiers of the client assertions that were used.
+    assertions: Vec<String>,
     minted: u64,
 }
 
@@ -40,18 +43,33 @@ impl Books {
             device_codes: Vec::new(),
             codes: Vec::new(),
             slow_downs: 0,
+            assertions: Vec::new(),
             minted: 0,
         }
     }
 
     /// Returns the client that sent a form, or the answer that turns it away.
     pub(crate) fn client(&mut self, form: &Form) -> Result<Client, Reply> {
-        authenticate(&self.settings.clients, form).cloned().map_err(|refusal| {
+        let authenticated = match form.get("client_assertion") {
+            Some(_) => self.client_by_assertion(form),
+            None => authenticate(&self.settings.clients, form).cloned(),
+        };
+        authenticated.map_err(|refusal| {
             if let Refusal::Violation(text) = &refusal {
                 self.ledger.violations.push(text.clone());
             }
             refusal.reply()
         })
+    }
+
+    /// An assertion works once.
+    fn client_by_assertion(&mut self, form: &Form) -> Result<Client, Refusal> {
+        let (client, identifier) = client_assertion::authenticate(&self.settings.clients, form, &self.url)?;
+        if self.assertions.contains(&identifier) {
+            return Err(Refusal::Violation("an assertion that came twice".to_owned()));
+        }
+        self.assertions.push(identifier);
+        Ok(client)
     }
 
     /// Returns the scope that a form asks for; all that there is if it asks for none.

@@ -85,6 +85,11 @@ impl Client {
         Self::new(id, ClientAuthentication::SecretPost(secret.to_owned()))
     }
 
+    /// Returns a client that must sign its requests with the other half of a public key.
+    pub fn private_key(id: &str, public_key: &[u8]) -> Self {
+        Self::new(id, ClientAuthentication::PrivateKeyJwt(public_key.to_vec()))
+    }
+
     /// Returns a client that is sent back to the usual place.
     fn new(id: &str, authentication: ClientAuthentication) -> Self {
         Self { id: id.to_owned(), authentication, redirect_uri: "http://127.0.0.1/callback".to_owned() }
@@ -100,6 +105,8 @@ pub enum ClientAuthentication {
     SecretBasic(String),
     /// `client_secret_post`.
     SecretPost(String),
+    /// `private_key_jwt` with ES256: the public key.
+    PrivateKeyJwt(Vec<u8>),
 }
 
 /// How a token answer tells the lifetime.
