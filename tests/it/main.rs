@@ -5,6 +5,7 @@
 mod authorization_code;
 mod autostart;
 mod browser;
+mod browser_login;
 mod command;
 mod config;
 mod credentials;

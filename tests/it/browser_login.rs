@@ -1,0 +1,102 @@
+//! A person runs `keyfob login`, and their browser does the rest: on their desktop, or on another machine.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+
+use integration_tests::chromium::{Chromium, Colours};
+use integration_tests::config::browser;
+use integration_tests::daemon::Daemon;
+use integration_tests::issuer::FakeIssuer;
+use integration_tests::issuer::settings::Settings;
+use integration_tests::patience::{SOON, eventually, found};
+use integration_tests::{http, programs, shim};
+use keyfob_protocol::error::Exit;
+
+#[test]
+fn on_a_desktop_one_command_and_a_real_browser_are_the_whole_login() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&browser(&issuer, ""));
+    let home = daemon.home();
+    let program =
+        home.write("my-browser", "#!/bin/sh\nprintf '%s' \"$*\" >opened.new\nmv opened.new opened\n", 0o700);
+    let mut command = home.command(programs::directory().join("keyfob"));
+    command.arg("login").env("DISPLAY", ":0").env("BROWSER", program);
+    let mut login = home.spawn_command(command);
+    let page = found(SOON, "a page that is opened", || fs::read_to_string(home.path("opened")).ok());
+    let shown = Chromium::open(&page, Colours::Light).shown();
+    assert!(shown.dom.contains("You are signed in"), "{}", shown.dom);
+    let output = login.wait();
+    assert_eq!(output.status, 0, "{output:?}");
+    assert!(output.stderr.contains(&page), "the page is shown too: {output:?}");
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+}
+
+#[test]
+fn a_person_whose_browser_is_elsewhere_pastes_the_address_that_it_cannot_reach() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&browser(&issuer, ""));
+    let home = daemon.home();
+    assert!(Command::new("mkfifo").arg(home.path("terminal")).status().unwrap().success());
+    let mut command = home.command("sh");
+    command.args(["-c", "exec \"$0\" login --paste <>terminal"]).arg(programs::directory().join("keyfob"));
+    let mut login = home.spawn_command(command);
+    let page = found(SOON, "a page to sign in at", || {
+        let shown = login.shown();
+        shown.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
+    });
+    let mut terminal = OpenOptions::new().write(true).open(home.path("terminal")).unwrap();
+    writeln!(terminal, "http://127.0.0.1:1/callback?code=EVIL&state=wrong").unwrap();
+    eventually(SOON, "another question for the address", || login.shown().matches("address: ").count() == 2);
+    let redirect = http::get(&page).unwrap();
+    writeln!(terminal, "{}", redirect.header("location").unwrap()).unwrap();
+    let output = login.wait();
+    assert_eq!(output.status, 0, "{output:?}");
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+    assert_eq!(issuer.ledger().requests("authorization_code").len(), 1);
+}
+
+#[test]
+fn a_port_that_another_program_holds_is_told_with_the_programs_name_8252_5() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let squatter = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = squatter.local_addr().unwrap().port();
+    let lines = format!("redirect_uri = \"http://127.0.0.1:{port}/callback\"");
+    let daemon = Daemon::start(&browser(&issuer, &lines));
+    let refused = shim::run(daemon.home(), &["login"]);
+    assert_eq!(refused.status, Exit::Unavailable as i32, "{refused:?}");
+    let holder = format!("(pid {}) holds port {port}", std::process::id());
+    assert!(refused.stderr.contains(&holder) && refused.stderr.contains("end that program"), "{refused:?}");
+    drop(squatter);
+    let shown = Chromium::open(&daemon.begin_visit("prod"), Colours::Light).shown();
+    assert!(shown.dom.contains("You are signed in"), "{}", shown.dom);
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+}
+
+#[test]
+fn the_port_is_open_on_loopback_alone_and_only_while_a_login_waits_8252_3() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&browser(&issuer, "redirect_uri = \"http://localhost/callback\""));
+    let page: url::Url = daemon.begin_visit("prod").parse().unwrap();
+    let redirect_uri = page.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1;
+    let port = redirect_uri.parse::<url::Url>().unwrap().port().unwrap();
+    for address in listeners(port) {
+        assert!(["0100007F", "00000000000000000000000001000000"].contains(&address.as_str()), "{address}");
+    }
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+    daemon.api("DELETE", "/v1/accounts/prod/login");
+    eventually(SOON, "the port's end", || listeners(port).is_empty());
+}
+
+/// Returns the addresses on which somebody listens on a port, as Linux writes them.
+fn listeners(port: u16) -> Vec<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    let port = format!("{port:04X}");
+    let listens = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (address, here) = fields.next()?.split_once(':')?;
+        (here == port && fields.nth(1)? == "0A").then(|| address.to_owned())
+    };
+    tables.concat().lines().filter_map(listens).collect()
+}
