@@ -238,14 +238,37 @@ impl Visitor {
     }
 }
 
-/// Tells whether a connection is this user's own: any user of the machine can reach the port, and can read the state in
-/// the arguments of the program that opens the browser. Root could do as it likes anyway, and carries the connections
-/// of browsers outside a virtual machine.
+/// Tells whether a connection is this user's own.
 async fn is_own(ours: SocketAddr, theirs: SocketAddr) -> bool {
     let caller = tokio::task::spawn_blocking(move || SocketTable::read().caller(ours, theirs)).await;
-    match caller.unwrap_or(Caller::Unknown) {
-        Caller::User(uid) => uid == 0 || uid == rustix::process::geteuid().as_raw(),
+    is_heard(caller.unwrap_or(Caller::Unknown), rustix::process::geteuid().as_raw())
+}
+
+/// Tells whether a callback from somebody is heard. Any user of the machine can reach the port, and can read the state
+/// in the arguments of the program that opens the browser. Root could do as it likes anyway, and carries the
+/// connections of browsers outside a virtual machine.
+fn is_heard(caller: Caller, own: u32) -> bool {
+    match caller {
+        Caller::User(uid) => uid == 0 || uid == own,
         Caller::Gone => false,
         Caller::Unknown => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_user_of_the_machine_is_not_heard() {
+        for (caller, heard) in [
+            (Caller::User(1000), true),
+            (Caller::User(0), true),
+            (Caller::User(1001), false),
+            (Caller::Gone, false),
+            (Caller::Unknown, true),
+        ] {
+            assert_eq!(is_heard(caller, 1000), heard, "{caller:?}");
+        }
     }
 }
