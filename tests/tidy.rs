@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     // Of grant and store it names what the cache hands out: a login's prompt, a revocation's outcome, a store's error.
     // Of flyte it names where other clients keep sessions.
     ("api", &["clock", "token", "flyte", "grant", "account", "store", "cache"]),
-    ("config", &["token", "oauth", "grant", "account", "store"]),
+    ("config", &["token", "oauth", "flyte", "grant", "account", "store"]),
 ];
 
 /// The longest file, tests apart: what one can read in one sitting.

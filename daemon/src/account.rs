@@ -3,6 +3,7 @@
 pub mod registry;
 pub(crate) mod suggestion;
 
+use std::fmt;
 use std::sync::Arc;
 
 use keyfob_protocol::account::{AccountName, GrantKind};
@@ -10,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
+use crate::flyte::discovery::Discoveries;
+use crate::flyte::{Endpoint, Plaintext};
 use crate::grant::TokenSource;
 use crate::grant::authorization_code::{AuthorizationCode, BrowserLogin};
 use crate::grant::client_credentials::ClientCredentials;
 use crate::grant::command::{Command, Program};
 use crate::grant::device_code::DeviceCode;
-use crate::grant::issuer::{Issuer, Site};
+use crate::grant::issuer::{self, Issuer};
 use crate::grant::program::Environment;
 use crate::oauth::discovery::Discovery;
 use crate::oauth::http::Http;
@@ -45,13 +48,13 @@ pub enum Provider {
 /// What an account says about its authorization server, and about us there.
 #[derive(Clone, Debug)]
 pub struct IssuerSettings {
-    /// The authorization server.
-    pub server: Server,
-    /// The client that we are.
+    /// Who says where the authorization server is.
+    pub site: Site,
+    /// The client that we are. With a Flyte endpoint its id may be empty: then the endpoint says it.
     pub client: Client,
     /// How tokens are obtained there.
     pub grant: Grant,
-    /// What is asked for, and for whom.
+    /// What is asked for, and for whom. What is empty, a Flyte endpoint says.
     pub target: Target,
     /// What is added to the requests. It is no part of the fingerprint: it asks for the same tokens in another way.
     pub extra: ExtraParameters,
@@ -62,6 +65,38 @@ pub struct IssuerSettings {
     /// How it is reached. It is no part of the fingerprint: the tokens are the same by whatever way they came, and what
     /// keeps them from another server is its name.
     pub transport: Transport,
+}
+
+/// Who says where the authorization server is: a closed set, matched in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per account")]
+pub enum Site {
+    /// Its own metadata, or the settings.
+    Issuer(Server),
+    /// A Flyte endpoint, which says more besides.
+    Flyte(Endpoint),
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Issuer(server) => server.fmt(f),
+            Self::Flyte(endpoint) => endpoint.fmt(f),
+        }
+    }
+}
+
+/// What accounts obtain tokens with, whichever they are.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// The way to other hosts, before the settings of an account.
+    pub http: Http,
+    /// The clocks.
+    pub clock: Clock,
+    /// What programs get.
+    pub environment: Environment,
+    /// What Flyte endpoints say, for all accounts together.
+    pub flyte: Discoveries,
 }
 
 /// How tokens are obtained from an issuer: a closed set, matched in full.
@@ -96,7 +131,7 @@ impl Account {
     /// Returns, for people, who gives the tokens. A program's arguments are left out: they may hold a secret.
     pub fn issuer(&self) -> String {
         match &self.provider {
-            Provider::Issuer(issuer) => issuer.server.to_string(),
+            Provider::Issuer(issuer) => issuer.site.to_string(),
             Provider::Program(program) => program.name().to_owned(),
         }
     }
@@ -127,14 +162,14 @@ impl Account {
         Fingerprint(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Returns what obtains this account's tokens. `environment` is what its programs get.
-    pub fn source(&self, http: &Http, clock: &Clock, environment: &Environment) -> Arc<dyn TokenSource> {
+    /// Returns what obtains this account's tokens.
+    pub fn source(&self, means: &Means) -> Arc<dyn TokenSource> {
         match &self.provider {
-            Provider::Issuer(issuer) => issuer.source(http, clock, environment),
+            Provider::Issuer(issuer) => issuer.source(means),
             Provider::Program(program) => Arc::new(Command {
                 program: program.clone(),
-                clock: clock.clone(),
-                environment: environment.clone(),
+                clock: means.clock.clone(),
+                environment: means.environment.clone(),
             }),
         }
     }
@@ -158,7 +193,7 @@ impl IssuerSettings {
         };
         let Target { scope, audience, resources } = &self.target;
         let parts = [
-            self.server.to_string(),
+            self.site.to_string(),
             self.client.id.clone(),
             kind.to_owned(),
             scope.to_string(),
@@ -176,20 +211,33 @@ impl IssuerSettings {
             Trust::Anyone => Some("certificates are not checked (tls.insecure_skip_verify)"),
             Trust::System | Trust::AlsoFile(_) => None,
         };
-        loopback.into_iter().chain(trust).map(str::to_owned).collect()
+        let plaintext = match &self.site {
+            Site::Flyte(endpoint) => match endpoint.plaintext() {
+                Plaintext::Wanted => Some(
+                    "the Flyte endpoint is asked without TLS: whoever stands between can send the login elsewhere (insecure)",
+                ),
+                Plaintext::Refused => None,
+            },
+            Site::Issuer(_) => None,
+        };
+        loopback.into_iter().chain(trust).chain(plaintext).map(str::to_owned).collect()
     }
 
-    fn source(&self, http: &Http, clock: &Clock, environment: &Environment) -> Arc<dyn TokenSource> {
-        let http = http.under(&self.transport);
+    fn source(&self, means: &Means) -> Arc<dyn TokenSource> {
+        let http = means.http.under(&self.transport);
+        let site = match &self.site {
+            Site::Issuer(server) => issuer::Site::Issuer(Discovery::new(server.clone(), http.clone())),
+            Site::Flyte(endpoint) => issuer::Site::Flyte(means.flyte.of(endpoint, &http, &self.transport)),
+        };
         let issuer = Arc::new(Issuer {
-            site: Site::Issuer(Discovery::new(self.server.clone(), http.clone())),
+            site,
             http,
-            clock: clock.clone(),
+            clock: means.clock.clone(),
             client: self.client.clone(),
             target: self.target.clone(),
             extra: self.extra.clone(),
             loopback: self.loopback,
-            environment: environment.clone(),
+            environment: means.environment.clone(),
         });
         match self.grant {
             Grant::AuthorizationCode => Arc::new(AuthorizationCode { issuer, browser: self.browser.clone() }),
@@ -211,6 +259,16 @@ mod tests {
     use crate::oauth::{ClientAuthentication, ClientSecret};
     use crate::token::Scope;
 
+    fn means() -> Means {
+        let clock = Clock::system();
+        Means {
+            http: Http::new().unwrap(),
+            environment: Environment::from_own([]),
+            flyte: Discoveries::new(std::path::Path::new("/dev/null"), clock.clone()),
+            clock,
+        }
+    }
+
     #[tokio::test]
     async fn an_account_finds_its_issuer_and_obtains_tokens() {
         let server = ScriptedServer::answering([json(404, "")]).await;
@@ -219,7 +277,7 @@ mod tests {
         let tokens = r#"{"access_token":"AT","token_type":"bearer","expires_in":60}"#;
         server.then([json(404, ""), json(200, &metadata), json(200, tokens)]);
         let settings = IssuerSettings {
-            server: Server::Discovered { issuer, loopback: LoopbackHttp::Allowed },
+            site: Site::Issuer(Server::Discovered { issuer, loopback: LoopbackHttp::Allowed }),
             client: Client {
                 id: "ci".to_owned(),
                 authentication: ClientAuthentication::SecretBasic(ClientSecret::Value("s".into())),
@@ -236,7 +294,7 @@ mod tests {
             transport: Transport::default(),
         };
         let account = Account { name: "ci".parse().unwrap(), provider: Provider::Issuer(settings) };
-        let source = account.source(&Http::new().unwrap(), &Clock::system(), &Environment::from_own([]));
+        let source = account.source(&means());
         assert_eq!(source.attendance(), Attendance::Unattended);
         for _ in 0..2 {
             let tokens = source.renew(None, Wanted::Own).await.unwrap();
@@ -251,7 +309,10 @@ mod tests {
     #[test]
     fn a_fingerprint_is_the_same_in_every_version() {
         let settings = IssuerSettings {
-            server: Server::Discovered { issuer: "https://i".to_owned(), loopback: LoopbackHttp::Refused },
+            site: Site::Issuer(Server::Discovered {
+                issuer: "https://i".to_owned(),
+                loopback: LoopbackHttp::Refused,
+            }),
             client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
             grant: Grant::DeviceCode,
             target: Target { scope: Scope::parse("all"), ..Target::default() },
@@ -263,6 +324,15 @@ mod tests {
         let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
         // By sha256sum. Another one would have everybody log in again.
         let expected = "234b8870747b4d8762fcd764912e1d6003eb768ac7966c41b8df2619e0b0760b";
+        assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
+        let Provider::Issuer(settings) = account.provider else { panic!("an issuer") };
+        let endpoint = Endpoint::parse("https://flyte", Plaintext::Refused).unwrap();
+        let client = Client { id: String::new(), ..settings.client };
+        let target = Target::default();
+        let settings = IssuerSettings { site: Site::Flyte(endpoint), client, target, ..settings };
+        let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
+        // Of dns:///flyte, what it says being no part of it: its words may change, and the tokens stay good.
+        let expected = "1341b1d601085100f2a9c86ffa2dd55e1e8bfbca3c449451691779c6b276cd2f";
         assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
     }
 

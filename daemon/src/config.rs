@@ -146,7 +146,8 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::account::{Grant, IssuerSettings, Provider};
+    use crate::account::{Grant, IssuerSettings, Provider, Site};
+    use crate::flyte::{Endpoint, Plaintext};
     use crate::grant::command::DEFAULT_ASSUMED_LIFETIME;
     use crate::oauth::{
         ClientAuthentication, ClientSecret, CodeExchange, EndpointUrl, Endpoints, ExtraParameters,
@@ -188,13 +189,13 @@ mod tests {
     fn a_file_with_everything_gives_its_accounts() {
         let config = parse(FULL).unwrap();
         let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
-        assert_eq!(names, ["browser", "ci", "corp", "iap", "sandbox", "service", "signer", "vault"]);
+        assert_eq!(names, ["browser", "ci", "corp", "flyte", "iap", "sandbox", "service", "signer", "vault"]);
         assert_eq!(config.default_account.as_ref().unwrap().as_str(), "corp");
         assert_eq!(config.store, KeyChoice::Keyring);
 
         let corp = issuer_of(&config, "corp");
         let issuer = "https://login.example.com/tenant/".to_owned();
-        assert_eq!(corp.server, Server::Discovered { issuer, loopback: LoopbackHttp::Refused });
+        assert_eq!(corp.site, Site::Issuer(Server::Discovered { issuer, loopback: LoopbackHttp::Refused }));
         assert_eq!(corp.client.id, "cli");
         assert!(matches!(corp.client.authentication, ClientAuthentication::None));
         assert_eq!(corp.grant, Grant::DeviceCode);
@@ -207,7 +208,7 @@ mod tests {
             authorization: Some(url("https://login.example.com/authorize?tenant=1")),
             ..Endpoints::at(url("https://login.example.com/token"))
         };
-        assert_eq!(browser.server, Server::Given(endpoints));
+        assert_eq!(browser.site, Site::Issuer(Server::Given(endpoints)));
         assert_eq!(browser.grant, Grant::AuthorizationCode);
         assert_eq!(browser.target.resources, ["https://a", "urn:b"].map(str::to_owned).into());
         assert_eq!(browser.browser.redirect_uri, Some("http://localhost:53593/callback".parse().unwrap()));
@@ -238,7 +239,7 @@ mod tests {
             revocation: Some(url("https://login.example.com/revoke")),
             ..Endpoints::at(url("https://login.example.com/token"))
         };
-        assert_eq!(ci.server, Server::Given(endpoints));
+        assert_eq!(ci.site, Site::Issuer(Server::Given(endpoints)));
         assert_eq!(ci.grant, Grant::ClientCredentials);
         assert!(ci.target.scope.is_empty());
         assert_eq!(ci.target.audience, None);
@@ -248,7 +249,7 @@ mod tests {
             device_authorization: Some(url("http://127.0.0.1:8080/device")),
             ..Endpoints::at(url("http://localhost:8080/token"))
         };
-        assert_eq!(sandbox.server, Server::Given(endpoints));
+        assert_eq!(sandbox.site, Site::Issuer(Server::Given(endpoints)));
         assert_eq!(sandbox.loopback, LoopbackHttp::Allowed);
     }
 
@@ -351,7 +352,7 @@ config.toml:10: accounts.ci.isuer: unknown key; did you mean "issuer"?"#
             r#"config.toml:2: string values must be quoted, expected literal string
 config.toml:3: invalid basic string, expected `"`
 config.toml:5: grant: duplicate key; keep one of the two
-config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, extra_params, grant, http_proxy, issuer, private_key, private_key_id, resources, revocation_endpoint, scopes, tls, token_endpoint
+config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, extra_params, flyte, grant, http_proxy, insecure, issuer, private_key, private_key_id, resources, revocation_endpoint, scopes, tls, token_endpoint
 config.toml:7: missing comma between array elements, expected `,`
 config.toml:9: unclosed table, expected `]`
 config.toml:13: store.key: unknown value "keyrign"; did you mean "keyring"?
@@ -506,6 +507,50 @@ config.toml:14: key with no value, expected `=`"#
         ] {
             let lines = format!("{lines}\nclient_id = 'c'\ngrant = 'device_code'");
             assert_eq!(in_account(&lines), sentences, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_flyte_endpoint_is_enough() {
+        let prod = issuer_of(
+            &parse("[accounts.prod]\nflyte = 'https://flyte/'\ngrant = 'device_code'\n").unwrap(),
+            "prod",
+        );
+        let endpoint = Endpoint::parse("dns:///flyte", Plaintext::Refused).unwrap();
+        assert_eq!((prod.site, prod.client.id.as_str()), (Site::Flyte(endpoint), ""));
+        assert!(prod.target.scope.is_empty());
+        let text = "[accounts.ci]\nflyte = 'flyte:81'\ninsecure = true\ngrant = 'client_credentials'\nclient_id = 'ci'\n\
+                    client_secret = { file = '/s' }\n";
+        let ci = parse(text).unwrap();
+        let endpoint = Endpoint::parse("http://flyte:81", Plaintext::Wanted).unwrap();
+        assert_eq!(issuer_of(&ci, "ci").site, Site::Flyte(endpoint));
+        assert_eq!(issuer_of(&ci, "ci").client.id, "ci");
+        assert_eq!(
+            account(&ci, "ci").warnings(),
+            [
+                "the Flyte endpoint is asked without TLS: whoever stands between can send the login elsewhere (insecure)"
+            ]
+        );
+    }
+
+    #[test]
+    fn about_a_flyte_endpoint_each_mistake_has_its_sentence() {
+        const BESIDE: &str = "the Flyte endpoint says where to log in; remove either flyte or this";
+        for (lines, sentences) in [
+            (
+                "flyte = 'dns:///f'\nissuer = 'https://i'\ntoken_endpoint = 'https://t'",
+                format!("3: issuer: {BESIDE}\n4: token_endpoint: {BESIDE}"),
+            ),
+            ("flyte = 'http://f'", "2: flyte: must not begin with http:// unless insecure = true".to_owned()),
+            ("flyte = 'https://f/console'", "2: flyte: must end with the host, or with its port".to_owned()),
+            ("flyte = 'f'\ninsecure = 'no'", "3: insecure: must be a boolean, not a string".to_owned()),
+            (
+                "issuer = 'https://i'\nclient_id = 'c'\ninsecure = true",
+                "4: insecure: is for a Flyte endpoint alone; remove it, or write flyte = \"dns:///host\""
+                    .to_owned(),
+            ),
+        ] {
+            assert_eq!(in_account(&format!("{lines}\ngrant = 'device_code'")), sentences, "{lines}");
         }
     }
 
@@ -695,8 +740,8 @@ config.toml:14: key with no value, expected `=`"#
     #[test]
     fn what_a_later_version_supports_is_named_and_nothing_else_is_asked_for() {
         assert_eq!(
-            in_account("flyte = 'dns:///f'\ngrant = 'authorization_code'"),
-            "2: flyte: this version of keyfob does not support this key yet"
+            of("[store]\nkey = 'passphrase_command'\n"),
+            "2: store.key: this version of keyfob does not support \"passphrase_command\" yet"
         );
     }
 

@@ -20,12 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use keyfob_daemon::account::Account;
+use keyfob_daemon::account::{Account, Means};
 use keyfob_daemon::api::socket::{self, OwnSocket};
 use keyfob_daemon::cache::TokenCache;
 use keyfob_daemon::clock::Clock;
 use keyfob_daemon::config::environment::Environment;
 use keyfob_daemon::config::{Config, ConfigError};
+use keyfob_daemon::flyte::discovery::Discoveries;
 use keyfob_daemon::flyte::keyring::Keyrings;
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
@@ -160,16 +161,17 @@ fn serve(
         }
         Err(error) => return Err(failure(&error)),
     };
-    let http = Http::of(&Transport::default());
-    let passed_on = program::Environment::from_own(variables.clone());
     let directory =
         |name: &str| variables.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute());
     let keyrings = Keyrings::new(directory("HOME"), directory("XDG_DATA_HOME"));
-    let environment = variables.into_iter().collect();
-    let sources = {
-        let clock = clock.clone();
-        Box::new(move |account: &Account| account.source(&http, &clock, &passed_on))
+    let means = Means {
+        http: Http::of(&Transport::default()),
+        clock: clock.clone(),
+        environment: program::Environment::from_own(variables.clone()),
+        flyte: Discoveries::new(&places.paths.state, clock.clone()),
     };
+    let environment = variables.into_iter().collect();
+    let sources = Box::new(move |account: &Account| account.source(&means));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| failure(&error))?;
     let served = runtime.block_on(async {
         let socket = match inherited {

@@ -136,7 +136,10 @@ mod tests {
     fn account(name: &str, scope: &str) -> Account {
         let loopback = LoopbackHttp::Refused;
         let settings = IssuerSettings {
-            server: Server::Discovered { issuer: "https://login.example.com".to_owned(), loopback },
+            site: crate::account::Site::Issuer(Server::Discovered {
+                issuer: "https://login.example.com".to_owned(),
+                loopback,
+            }),
             client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
             grant: Grant::DeviceCode,
             target: Target { scope: Scope::parse(scope), ..Target::default() },

@@ -271,7 +271,10 @@ fn start(account: Account, issuer: &FakeIssuer, store: &Arc<Store>, clock: &Cloc
 
 fn account(client_id: &str) -> Account {
     let settings = IssuerSettings {
-        server: Server::Discovered { issuer: "https://i".to_owned(), loopback: LoopbackHttp::Refused },
+        site: crate::account::Site::Issuer(Server::Discovered {
+            issuer: "https://i".to_owned(),
+            loopback: LoopbackHttp::Refused,
+        }),
         client: Client { id: client_id.to_owned(), authentication: ClientAuthentication::None },
         grant: Grant::DeviceCode,
         target: Target::default(),

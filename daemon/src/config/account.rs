@@ -11,18 +11,17 @@ use crate::config::environment::Environment;
 use crate::config::extra_params::{self, extra_params};
 use crate::config::program::{self, program};
 use crate::config::report::{Reported, Wrong};
-use crate::config::server::server;
+use crate::config::server::{self, site};
 use crate::config::table::Table;
 use crate::config::transport::{self, tls, transport};
 use crate::grant::authorization_code::BrowserLogin;
 use crate::oauth::LoopbackHttp;
 use crate::token::Target;
 
-/// What people may know from the documentation of a later version.
-const LATER_KEYS: [&str; 1] = ["flyte"];
-
 /// The keys that say something about an issuer, or about us there.
-const ISSUER_KEYS: [&str; 20] = [
+const ISSUER_KEYS: [&str; 22] = [
+    server::FLYTE,
+    server::INSECURE,
     "issuer",
     "authorization_endpoint",
     "token_endpoint",
@@ -60,7 +59,6 @@ pub(super) fn account(
     table: &mut Table<'_>,
     environment: &Environment,
 ) -> Result<Account, Reported> {
-    table.reserve(&LATER_KEYS);
     let name: Result<AccountName, _> = name
         .parse()
         .map_err(|invalid: InvalidAccountName| table.blame_whole(Wrong::new(invalid.to_string())));
@@ -120,7 +118,7 @@ fn issuer(
         Err(_) => LoopbackHttp::Allowed,
     };
     let transport = transport(table, tls.as_ref().map_err(|reported| *reported), environment);
-    let server = server(table, grant, loopback);
+    let site = site(table, grant, loopback);
     let client = client(table, grant, environment);
     let scope = table.list("scopes", scope_value);
     let audience = table.parse("audience", audience);
@@ -131,7 +129,7 @@ fn issuer(
         Ok(Grant::DeviceCode | Grant::ClientCredentials) => Ok(BrowserLogin::default()),
     };
     Ok(IssuerSettings {
-        server: server?,
+        site: site?,
         client: client?,
         grant: grant?,
         target: Target {

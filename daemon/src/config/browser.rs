@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::environment::Environment;
 use crate::config::report::{Reported, Wrong};
+use crate::config::server::FLYTE;
 use crate::config::table::Table;
 use crate::grant::authorization_code::BrowserLogin;
 use crate::grant::loopback::{InvalidRedirectUri, Pages, RedirectUri};
@@ -24,6 +25,8 @@ pub(super) fn browser(table: &mut Table<'_>, environment: &Environment) -> Resul
         pages: Pages { success: success?, failure: failure? },
         code_exchange: match repeats? {
             Some(true) => CodeExchange::Repeating,
+            // flyteadmin's own issuer looks for them there.
+            None if table.has(FLYTE) => CodeExchange::Repeating,
             Some(false) | None => CodeExchange::Plain,
         },
     })

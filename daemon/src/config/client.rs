@@ -6,6 +6,7 @@ use crate::account::Grant;
 use crate::config::client_secret::client_secret;
 use crate::config::environment::Environment;
 use crate::config::report::{Reported, Wrong};
+use crate::config::server::FLYTE;
 use crate::config::table::{Entry, Table};
 use crate::oauth::{Client, ClientAuthentication, ClientSecret};
 
@@ -35,8 +36,12 @@ pub(super) fn client(
     let key = table.table("private_key", hint, |table| client_secret(table, environment));
     let key_id = table.parse("private_key_id", key_id);
     let method = table.read("client_authentication");
-    let id =
-        table.require("client_id", id, Wrong::new("missing").hint("write the id that the issuer gave you"));
+    let id = if table.has(FLYTE) {
+        // The Flyte endpoint says it.
+        id.map(Option::unwrap_or_default)
+    } else {
+        table.require("client_id", id, Wrong::new("missing").hint("write the id that the issuer gave you"))
+    };
     let secret = match (grant, &secret) {
         (Ok(Grant::ClientCredentials), Ok(None)) if !table.has("private_key") => {
             let wrong = Wrong::new(r#"missing, and grant = "client_credentials" needs it"#);

@@ -1,8 +1,10 @@
-//! Where an account's authorization server is: its issuer, whose metadata names the endpoints, or the endpoints.
+//! Where an account's authorization server is: its issuer, whose metadata names the endpoints, or the endpoints; or a
+//! Flyte endpoint, which names them and more.
 
-use crate::account::Grant;
+use crate::account::{Grant, Site};
 use crate::config::report::{Reported, Wrong};
-use crate::config::table::Table;
+use crate::config::table::{Entry, Table};
+use crate::flyte::{Endpoint, Plaintext};
 use crate::oauth::{EndpointUrl, Endpoints, InvalidEndpoint, LoopbackHttp, Server};
 
 const AUTHORIZATION: &str = "authorization_endpoint";
@@ -10,8 +12,43 @@ const TOKEN: &str = "token_endpoint";
 const DEVICE_AUTHORIZATION: &str = "device_authorization_endpoint";
 const REVOCATION: &str = "revocation_endpoint";
 
+/// The address of a Flyte endpoint, and whether it is spoken to without TLS.
+pub(super) const FLYTE: &str = "flyte";
+pub(super) const INSECURE: &str = "insecure";
+
+/// What stands in the place of a Flyte endpoint.
+const OTHERS: [&str; 5] = ["issuer", AUTHORIZATION, TOKEN, DEVICE_AUTHORIZATION, REVOCATION];
+
 /// Reads the keys of an account that say where its server is.
-pub(super) fn server(
+pub(super) fn site(
+    table: &mut Table<'_>,
+    grant: Result<Grant, Reported>,
+    loopback: LoopbackHttp,
+) -> Result<Site, Reported> {
+    let insecure: Entry<bool> = table.read(INSECURE);
+    let plaintext = match &insecure {
+        Ok(Some(true)) => Plaintext::Wanted,
+        Ok(Some(false) | None) | Err(_) => Plaintext::Refused,
+    };
+    let endpoint = table.parse(FLYTE, |text: &str| {
+        Endpoint::parse(text, plaintext).map_err(|invalid| Wrong::new(invalid.to_string()))
+    });
+    if table.has(FLYTE) {
+        let beside = Wrong::new("the Flyte endpoint says where to log in");
+        let excluded = table.exclude(&OTHERS, &beside.hint("remove either flyte or this"));
+        let endpoint = table.require(FLYTE, endpoint, Wrong::new("missing"));
+        return insecure.and(excluded).and(endpoint).map(Site::Flyte);
+    }
+    let server = server(table, grant, loopback);
+    if insecure?.is_some() {
+        let wrong =
+            Wrong::new("is for a Flyte endpoint alone").hint("remove it, or write flyte = \"dns:///host\"");
+        return Err(table.blame(INSECURE, wrong));
+    }
+    server.map(Site::Issuer)
+}
+
+fn server(
     table: &mut Table<'_>,
     grant: Result<Grant, Reported>,
     loopback: LoopbackHttp,

@@ -170,16 +170,6 @@ impl<'d> Table<'d> {
         pairs.into_iter().collect()
     }
 
-    /// Reports the keys of a later version that are there.
-    pub(super) fn reserve(&mut self, later: &[&'static str]) {
-        self.elsewhere.extend(later);
-        for key in later {
-            if self.has(key) {
-                self.not_yet(key, "this key");
-            }
-        }
-    }
-
     /// Reports the keys that are there and should not be.
     pub(super) fn exclude(&mut self, keys: &[&'static str], wrong: &Wrong) -> Result<(), Reported> {
         self.overlook(keys);

@@ -3,9 +3,13 @@
 //! The thing to get wrong: a refresh token goes to the origin that issued it and to no other, whatever the metadata say
 //! today.
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 
 use crate::clock::Clock;
+use crate::flyte;
+use crate::flyte::auth_metadata::AuthMetadata;
 use crate::grant::client_secret;
 use crate::grant::loopback::RedirectUri;
 use crate::grant::program::Environment;
@@ -44,9 +48,12 @@ pub(crate) struct Issuer {
 
 /// Who tells where the endpoints are.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per account")]
 pub(crate) enum Site {
     /// The issuer's metadata, or the settings.
     Issuer(Discovery),
+    /// A Flyte endpoint, which also says what the settings do not.
+    Flyte(Arc<flyte::discovery::Discovery>),
 }
 
 /// All that is known before a request: what the settings say, and what was discovered where they say nothing.
@@ -74,7 +81,30 @@ impl Issuer {
                 let endpoints = discovered.map_err(|error| error.classify())?;
                 Ok(Known { endpoints, client, target, redirect_uri: None, header: None })
             }
+            Site::Flyte(discovery) => self.completed(discovery.auth_metadata(self.loopback).await?),
         }
+    }
+
+    /// Returns the settings, with what a Flyte endpoint says where they say nothing.
+    fn completed(&self, found: AuthMetadata) -> Result<Known, Failure> {
+        let (mut client, mut target) = (self.client.clone(), self.target.clone());
+        if client.id.is_empty() {
+            client.id = found.client_id.ok_or_else(|| {
+                Failure::misconfigured(
+                    "the Flyte endpoint does not say which client to be: configure client_id",
+                )
+            })?;
+        }
+        if target.scope.is_empty() {
+            target.scope = found.scope;
+        }
+        target.audience = target.audience.or(found.audience);
+        // Only some grants have a use for it, and the settings may have another.
+        let redirect_uri = found.redirect_uri.and_then(|text| {
+            let parsed = text.parse();
+            parsed.inspect_err(|error| tracing::warn!(%error, "the Flyte endpoint's redirect_uri")).ok()
+        });
+        Ok(Known { endpoints: found.endpoints, client, target, redirect_uri, header: found.header })
     }
 
     /// Returns the client with its secret in hand.
@@ -180,10 +210,14 @@ fn stays_home(name: &str, endpoint: &EndpointUrl, home: &str) -> Result<(), Fail
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::flyte::message::{PublicClientConfig, Said};
+    use crate::flyte::scripted_grpc::ScriptedFlyte;
     use crate::oauth::ClientAuthentication;
     use crate::oauth::scripted_server::{ScriptedServer, json};
-    use crate::token::AccessToken;
+    use crate::token::{AccessToken, Scope};
 
     const TOKENS: &str =
         r#"{"access_token":"AT2","token_type":"bearer","expires_in":60,"refresh_token":"RT2"}"#;
@@ -217,6 +251,50 @@ mod tests {
         let renewed = issuer.refresh(refresh_token(&server.issuer()), Wanted::Own).await.unwrap();
         assert_eq!(renewed.refresh.unwrap().origin, server.issuer());
         assert_eq!(server.requests().len(), 1);
+    }
+
+    /// Returns an issuer that a Flyte endpoint tells about, for a client with these settings.
+    fn by_flyte(flyte: &ScriptedFlyte, client_id: &str, scope: &str) -> Issuer {
+        let endpoints = Endpoints::at(EndpointUrl::parse("https://unused", LoopbackHttp::Refused).unwrap());
+        let issuer = issuer(endpoints);
+        let discoveries = flyte::discovery::Discoveries::new(Path::new("/dev/null"), issuer.clock.clone());
+        let transport = crate::oauth::transport::Transport::default();
+        Issuer {
+            site: Site::Flyte(discoveries.of(&flyte.endpoint(), &issuer.http, &transport)),
+            client: Client { id: client_id.to_owned(), ..issuer.client },
+            target: Target { scope: Scope::parse(scope), ..Target::default() },
+            ..issuer
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flyte_endpoint_says_what_the_settings_do_not_and_no_more() {
+        let flyte = ScriptedFlyte::start().await;
+        flyte.say_by_grpc(&Said::example("https://login.example.com"));
+        let known = by_flyte(&flyte, "", "").known().await.unwrap();
+        assert_eq!(known.endpoints.token.to_string(), "https://login.example.com/token");
+        assert_eq!((known.client.id.as_str(), known.target.scope), ("flytectl", Scope::parse("all offline")));
+        assert_eq!(known.target.audience.as_deref(), Some("https://flyte.example.com"));
+        assert_eq!(known.header.as_deref(), Some("flyte-authorization"));
+        let known = by_flyte(&flyte, "mine", "less").known().await.unwrap();
+        assert_eq!((known.client.id.as_str(), known.target.scope), ("mine", Scope::parse("less")));
+
+        let silent =
+            Said { client: PublicClientConfig::default(), ..Said::example("https://login.example.com") };
+        flyte.say_by_grpc(&silent);
+        assert!(by_flyte(&flyte, "mine", "").known().await.is_ok());
+        let failure = by_flyte(&flyte, "", "").known().await.unwrap_err();
+        assert!(failure.to_string().ends_with("configure client_id"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_refresh_token_stays_home_when_a_flyte_endpoint_names_another_issuer() {
+        let flyte = ScriptedFlyte::start().await;
+        flyte.say_by_grpc(&Said::example("https://evil.example.com"));
+        let refresh = refresh_token("https://login.example.com");
+        let failure = by_flyte(&flyte, "", "").refresh(refresh, Wanted::Own).await.unwrap_err();
+        assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
+        assert!(failure.to_string().contains("https://evil.example.com"), "{failure}");
     }
 
     #[tokio::test]

@@ -55,13 +55,6 @@ pub(crate) struct Unreachable {
     pub(crate) reason: String,
 }
 
-impl Unreachable {
-    /// Finds it in what a client that was given a [`Connector`] made of it.
-    pub(crate) fn within<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
-        unreachable::found(error)
-    }
-}
-
 impl Connector {
     /// Takes over a policy, and reads its CA file.
     pub(crate) fn new(transport: &Transport) -> Result<Self, Unusable> {
@@ -326,7 +319,7 @@ mod tests {
         let connector = behind(&format!("http://{address}"));
         let failure = call(connector, "https://grpc.hidden.test/").await.unwrap_err();
         assert_eq!(failure.to_string(), "transport error");
-        let found = Unreachable::within(&failure).unwrap();
+        let found: &Unreachable = unreachable::found(&failure).unwrap();
         assert!(found.reason.contains("wants a user name and a password"), "{found}");
     }
 

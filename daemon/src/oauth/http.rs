@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Proxy, RequestBuilder, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -93,6 +93,19 @@ impl Http {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
+        self.attempt(endpoint, request, wall).await
+    }
+
+    /// Sends a document, with a header beside the usual ones.
+    pub(crate) async fn post_json(
+        &self,
+        endpoint: &EndpointUrl,
+        document: &'static str,
+        header: (HeaderName, HeaderValue),
+        wall: Timestamp,
+    ) -> Result<Answer, Kind> {
+        let request = self.client()?.post(endpoint.url().clone()).header(header.0, header.1);
+        let request = request.header(CONTENT_TYPE, "application/json").body(document);
         self.attempt(endpoint, request, wall).await
     }
 
