@@ -6,6 +6,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 /// How long a story waits for what should happen at once: far more than a loaded machine with two cores takes.
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -41,6 +43,12 @@ pub fn found<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T
 #[expect(clippy::disallowed_methods, reason = "the one reader of the clock in this package")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Returns the seconds that the wall clock shows, as tokens tell them (RFC 7519 §2).
+#[expect(clippy::disallowed_methods, reason = "the one reader of the clock in this package")]
+pub(crate) fn unix_time() -> i64 {
+    Timestamp::now().as_second()
 }
 
 /// Lets a slow issuer take its time.

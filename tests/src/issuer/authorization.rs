@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -15,6 +14,7 @@ use super::books::{Books, Given};
 use super::form::Form;
 use super::reply::Reply;
 use super::settings::{Client, Consent, RedirectIssuer};
+use crate::patience;
 
 /// A code that is out.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ fn id_token(books: &Books, code: &Code) -> String {
         "iss": books.url,
         "sub": "ann",
         "aud": code.client,
-        "exp": Timestamp::now().as_second() + lifetime,
+        "exp": patience::unix_time() + lifetime,
         "nonce": books.settings.id_token_nonce.as_ref().or(code.nonce.as_ref()),
     });
     let part = |text: String| URL_SAFE_NO_PAD.encode(text);

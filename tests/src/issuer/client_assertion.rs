@@ -2,13 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::Value;
 
 use super::client_auth::Refusal;
 use super::form::Form;
 use super::settings::{Client, ClientAuthentication};
+use crate::patience;
 
 /// `client_assertion_type` (RFC 7523 §2.2).
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -48,7 +48,7 @@ pub(crate) fn authenticate(
     if claims["iss"] != id || claims["sub"] != id || claims["aud"] != audience {
         return Err(violation("an assertion by or for somebody else"));
     }
-    let now = Timestamp::now().as_second();
+    let now = patience::unix_time();
     let exp = claims["exp"].as_i64().unwrap_or_default();
     if exp <= now || exp > now + LONGEST_LIFE {
         return Err(violation("an assertion that lives too long or no more"));
