@@ -1,8 +1,9 @@
 //! A person runs `keyfob login`, and their browser does the rest: on their desktop, or on another machine.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use integration_tests::chromium::{Chromium, Colours};
@@ -13,6 +14,10 @@ use integration_tests::issuer::settings::Settings;
 use integration_tests::patience::{SOON, eventually, found};
 use integration_tests::{http, programs, shim};
 use keyfob_protocol::error::Exit;
+use keyfob_protocol::login::LoginState;
+
+/// A user who is not the one that runs the tests.
+const NOBODY: u32 = 65534;
 
 #[test]
 fn on_a_desktop_one_command_and_a_real_browser_are_the_whole_login() {
@@ -87,6 +92,25 @@ fn the_port_is_open_on_loopback_alone_and_only_while_a_login_waits_8252_3() {
     assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
     daemon.api("DELETE", "/v1/accounts/prod/login");
     eventually(SOON, "the port's end", || listeners(port).is_empty());
+}
+
+#[test]
+fn a_callback_from_another_user_of_the_machine_is_not_heard_though_all_of_it_is_right() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&browser(&issuer, ""));
+    let answer = http::get(&daemon.begin_visit("prod")).unwrap();
+    let callback = answer.header("location").unwrap();
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--noproxy", "*", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+    let theirs = match curl.arg(callback).uid(NOBODY).output() {
+        // Only root can be somebody else.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return,
+        output => output.unwrap(),
+    };
+    assert_eq!(String::from_utf8_lossy(&theirs.stdout), "404");
+    assert_eq!(issuer.ledger().token_requests.len(), 0);
+    assert_eq!(http::get(callback).unwrap().status, 303);
+    assert_eq!(daemon.login_outcome("prod"), LoginState::SignedIn);
 }
 
 /// Returns the addresses on which somebody listens on a port, as Linux writes them.
