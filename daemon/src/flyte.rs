@@ -1,5 +1,5 @@
 //! A Flyte or Union endpoint, which says by itself how one logs in there: where its issuer is, which client to be, what
-//! to ask for, and in which header it wants its token.
+//! to ask for, and in which header it wants its token; and what Flyte's clients keep on this machine.
 //!
 //! The thing to get wrong: what it says is not secret, but decides where secrets go. So the way there is as well
 //! protected as any other, and every endpoint that it names must be https, wherever it is.

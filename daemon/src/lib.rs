@@ -12,7 +12,7 @@ pub mod token;
 // The OAuth2 wire protocol: one request in, one typed answer out.
 pub mod oauth;
 
-// A Flyte endpoint: what it says about how to log in there, and what its clients keep.
+// What a Flyte endpoint says about how to log in there, and what its clients keep.
 pub mod flyte;
 
 // The ways to obtain tokens, a file each, behind one trait.

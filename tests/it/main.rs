@@ -9,6 +9,7 @@ mod browser_login;
 mod command;
 mod config;
 mod credentials;
+mod flyte;
 mod flytekit;
 mod import;
 mod issuer;

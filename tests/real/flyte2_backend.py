@@ -18,10 +18,13 @@ import threading
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from flyteidl2.auth import auth_service_pb2
 from flyteidl2.project.project_service_pb2 import ListProjectsResponse
+from google.protobuf.json_format import MessageToJson
 
 from resource_server import Tokens, fetch, report
 
+AUTH_METADATA = "/flyteidl2.auth.AuthMetadataService/"
 LIST_PROJECTS = "/flyteidl2.project.ProjectService/ListProjects"
 
 PEM = serialization.Encoding.PEM
@@ -32,6 +35,9 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path.startswith(AUTH_METADATA):
+            self.tell(self.path.removeprefix(AUTH_METADATA))
+            return
         if self.path != LIST_PROJECTS:
             report("unexpected", path=self.path)
             self.refuse(404, "unimplemented", "there is nothing here")
@@ -41,6 +47,17 @@ class Backend(http.server.BaseHTTPRequestHandler):
             self.answer(200, "application/proto", ListProjectsResponse().SerializeToString())
         else:
             self.refuse(401, "unauthenticated", f"the token is {outcome}")
+
+    def tell(self, method):
+        """Tells how to log in, in the JSON of protobuf, to whoever asks for that as Connect wants it."""
+        message = self.server.says.get(method)
+        connect = self.headers.get("connect-protocol-version") == "1"
+        if message is None or not connect or self.headers.get("content-type") != "application/json":
+            self.refuse(404, "unimplemented", "there is nothing here")
+            return
+        if method == "GetOAuth2Metadata":
+            report("oauth2_metadata")
+        self.answer(200, "application/json", MessageToJson(message).encode())
 
     def refuse(self, status, code, message):
         self.answer(status, "application/json", json.dumps({"code": code, "message": message}).encode())
@@ -102,6 +119,12 @@ def main():
     server.daemon_threads = True
     server.socket = tls(options.authority_file).wrap_socket(server.socket, server_side=True)
     metadata = fetch(options.issuer + "/.well-known/openid-configuration")
+    fields = auth_service_pb2.GetOAuth2MetadataResponse.DESCRIPTOR.fields
+    known = {field.name: metadata[field.name] for field in fields if field.name in metadata}
+    server.says = {
+        "GetOAuth2Metadata": auth_service_pb2.GetOAuth2MetadataResponse(**known),
+        "GetPublicClientConfig": auth_service_pb2.GetPublicClientConfigResponse(client_id="cli", scopes=["all"]),
+    }
     server.tokens = Tokens(metadata["introspection_endpoint"], *options.introspection_client)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     report("ready", endpoint=f"localhost:{server.server_port}")

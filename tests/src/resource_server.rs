@@ -48,6 +48,11 @@ impl ResourceServer {
         &self.endpoint
     }
 
+    /// Returns how often it has told how to log in so far.
+    pub fn discoveries(&self) -> usize {
+        self.program.matching(&json!({ "event": "oauth2_metadata" })).len()
+    }
+
     /// Returns how many calls have ended in this way so far.
     pub fn calls(&self, outcome: Outcome) -> usize {
         self.tokens(outcome).len()
