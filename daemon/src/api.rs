@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
@@ -24,6 +25,7 @@ use axum::routing::{delete, get, post};
 use crate::cache::TokenCache;
 use crate::flyte::keyring::Keyrings;
 use control::Control;
+use peer::Peer;
 
 use error::ApiError;
 
@@ -37,8 +39,13 @@ pub struct Api {
     pub keyrings: Keyrings,
 }
 
+/// Returns the whole API as it is served: each request knows who asks.
+pub fn service(api: Arc<Api>) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
+    router(api).into_make_service_with_connect_info()
+}
+
 /// Returns the router of the whole API.
-pub fn router(api: Arc<Api>) -> Router {
+fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/healthz", get(control::healthz))
         .route("/v1/version", get(control::version))
@@ -46,6 +53,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/stop", post(control::stop))
         .route("/v1/accounts", get(accounts::list))
         .route("/v1/accounts/{account}/token", get(token::token))
+        .route("/v1/accounts/{account}/token/rejected", post(token::rejected))
         .route("/v1/accounts/{account}/login", get(login::state).post(login::begin).delete(login::cancel))
         .route("/v1/accounts/{account}/login/redirect", post(login::redirect))
         .route("/v1/accounts/{account}/import", get(import::list).post(import::import))

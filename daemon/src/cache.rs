@@ -8,6 +8,7 @@ pub mod entry;
 mod lane;
 pub mod login;
 mod owner;
+pub mod rejection;
 mod shelf;
 pub mod variant;
 pub mod view;
@@ -30,7 +31,6 @@ use crate::grant::TokenSource;
 use crate::store::Store;
 
 use entry::Entry;
-use view::View;
 
 /// How long the end of the daemon waits for renewals that are under way: an exchange with an issuer takes 15 s at
 /// most, and its outcome must still get to the disk.
@@ -105,8 +105,8 @@ impl TokenCache {
         self.accounts.borrow().entries.values().cloned().collect()
     }
 
-    /// Returns all accounts as they are, by name, once the store has said what they hold.
-    pub async fn views(&self) -> Vec<Arc<View>> {
+    /// Returns all accounts, by name, once the store has said what they hold.
+    pub async fn loaded(&self) -> Vec<Arc<Entry>> {
         let entries = self.entries();
         let loaded = async {
             for entry in &entries {
@@ -115,7 +115,7 @@ impl TokenCache {
         };
         // A store that does not answer in time shows in the views.
         drop(tokio::time::timeout(LOADING, loaded).await);
-        entries.iter().map(|entry| entry.view()).collect()
+        entries
     }
 
     /// Returns the name of the default account.

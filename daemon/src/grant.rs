@@ -56,7 +56,7 @@ pub enum Attendance {
 }
 
 /// Which tokens a renewal should bring.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
     /// The account's own: for the target of its settings.
     Own,

@@ -6,6 +6,7 @@
 //! GET    /v1/accounts                     AccountList
 //! GET    /v1/accounts/{a}/token           TokenResponse       ?min_ttl=SECONDS ?wait=SECONDS
 //!                                                             ?scope= ?audience= ?resource= ?kind=access|id
+//! POST   /v1/accounts/{a}/token/rejected  RejectionReport     a server refused a token: {"sha256": ..}
 //! POST   /v1/accounts/{a}/login           LoginStatus         starts a login, or joins the one that is pending
 //! GET    /v1/accounts/{a}/login           LoginStatus         ?after=REVISION ?wait=SECONDS (long poll)
 //! DELETE /v1/accounts/{a}/login           LoginStatus         cancels

@@ -86,6 +86,40 @@ pub struct Header {
     pub value: String,
 }
 
+/// The body of `POST /v1/accounts/{a}/token/rejected`: a server refused this token although it has not expired. The query
+/// says which token of the account it is, as for asking for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedToken {
+    /// The SHA-256 of the token, in hexadecimal: who does not have the token cannot have it renewed.
+    pub sha256: String,
+}
+
+/// The answer to a [`RejectedToken`]. The token is to be asked for again, if it is another one now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectionReport {
+    /// The account.
+    pub account: AccountName,
+    /// What became of it.
+    pub outcome: RejectionOutcome,
+    /// Why the token is still the same, in words.
+    pub reason: Option<String>,
+}
+
+/// What became of a token that a server refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectionOutcome {
+    /// There is a new one, obtained because of this.
+    Renewed,
+    /// There was a newer one already.
+    Superseded,
+    /// It is still the same: it could not be renewed, or the one before was refused as well a moment ago.
+    Unchanged,
+    /// An outcome that this reader does not know.
+    #[serde(other)]
+    Unknown,
+}
+
 impl fmt::Debug for TokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenResponse")

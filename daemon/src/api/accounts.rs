@@ -10,23 +10,25 @@ use keyfob_protocol::account::{
 use keyfob_protocol::daemon::KeyKind;
 
 use super::{Api, error, login};
+use crate::cache::entry::Entry;
 use crate::cache::view::{Stored, View};
 use crate::clock::Now;
 use crate::token::state::{Held, Means, Renewal, SignedOut};
 
 /// Lists every account with its state, lifetime, next renewal and last error.
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<AccountList> {
-    let views = api.cache.views().await;
+    let entries = api.cache.loaded().await;
     let now = api.cache.clock().now();
     let store = api.cache.store().status();
     Json(AccountList {
-        accounts: views.iter().map(|view| status(view, store.key, now)).collect(),
+        accounts: entries.iter().map(|entry| status(entry, store.key, now)).collect(),
         default_account: api.cache.default_account(),
         store,
     })
 }
 
-fn status(view: &View, key: KeyKind, now: Now) -> AccountStatus {
+fn status(entry: &Entry, key: KeyKind, now: Now) -> AccountStatus {
+    let view = &*entry.view();
     let account = &view.account;
     AccountStatus {
         name: account.name.clone(),
@@ -38,7 +40,7 @@ fn status(view: &View, key: KeyKind, now: Now) -> AccountStatus {
         persistence: persistence(&view.stored, key),
         login: login::progress(view, now),
         last_error: last_error(view),
-        warnings: account.warnings(),
+        warnings: account.warnings().into_iter().chain(entry.warning()).collect(),
     }
 }
 

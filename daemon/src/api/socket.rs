@@ -122,7 +122,7 @@ impl Listener for OwnSocket {
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer { uid: self.uid })
+        Ok(Peer { uid: self.uid, pid: None })
     }
 }
 

@@ -6,19 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use keyfob_protocol::token::{DEFAULT_WAIT, Header, MAX_WAIT, TokenKind as Kind, TokenQuery, TokenResponse};
+use keyfob_protocol::token::{
+    DEFAULT_WAIT, Header, MAX_WAIT, RejectedToken, RejectionOutcome, RejectionReport, TokenKind as Kind,
+    TokenQuery, TokenResponse,
+};
 use secrecy::ExposeSecret;
 
 use super::Api;
 use super::error::{self, ApiError, bad_request};
-use crate::cache::entry::{Asked, Entry};
+use super::peer::Peer;
+use crate::cache::entry::{Asked, Entry, Told};
+use crate::cache::rejection::TokenHash;
 use crate::cache::view::{Refusal, Served, View};
 use crate::clock::Now;
-use crate::token::state::{Need, TokenKind, Unavailable};
+use crate::token::need::{Need, TokenKind};
+use crate::token::state::Unavailable;
 
 /// The media type of the bare token.
 const PLAIN: &str = "text/plain";
@@ -29,6 +36,7 @@ const AUTHORIZATION: &str = "authorization";
 /// Answers with a token.
 pub(super) async fn token(
     State(api): State<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -38,7 +46,7 @@ pub(super) async fn token(
     let wait = Duration::from_secs(query.wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT));
     let asked = asked(query, &entry);
     let kind = asked.need.kind;
-    let answer = entry.token(asked.clone(), wait).await;
+    let answer = entry.token(asked.clone(), peer.consumer(), wait).await;
     let now = api.cache.clock().now();
     let written = answer.and_then(|served| {
         if wants_plain(&headers) {
@@ -50,6 +58,34 @@ pub(super) async fn token(
     written.map_err(|refusal| ApiError(error::token(&refusal, &asked.wanted, &entry.view(), now)))
 }
 
+/// Takes in that a server refused a token, and renews it if it is the one in force.
+pub(super) async fn rejected(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    body: Result<Json<RejectedToken>, JsonRejection>,
+) -> Result<Json<RejectionReport>, ApiError> {
+    let query = query::read(query.as_deref().unwrap_or_default()).map_err(bad_request)?;
+    let body = body.ok().and_then(|Json(body)| TokenHash::from_hex(&body.sha256));
+    let token = body
+        .ok_or_else(|| bad_request("the body must be {\"sha256\": ..}: the token's hash in hexadecimal"))?;
+    let entry = api.cache.entry(&name)?;
+    let wait = Duration::from_secs(query.wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT));
+    let asked = asked(query, &entry);
+    let told = entry.rejected(asked.clone(), token, wait).await;
+    let (view, now) = (entry.view(), api.cache.clock().now());
+    let told = told.map_err(|refusal| ApiError(error::token(&refusal, &asked.wanted, &view, now)))?;
+    let (outcome, reason) = match told {
+        Told::Superseded => (RejectionOutcome::Superseded, None),
+        Told::Renewed => (RejectionOutcome::Renewed, None),
+        Told::Futile => (RejectionOutcome::Unchanged, entry.warning()),
+        Told::Unchanged(why) => {
+            (RejectionOutcome::Unchanged, why.map(|why| error::unavailable(&why, &view, now).message))
+        }
+    };
+    Ok(Json(RejectionReport { account: view.account.name.clone(), outcome, reason }))
+}
+
 fn asked(query: TokenQuery, entry: &Entry) -> Asked {
     let scope = Some(query.scope).filter(|scope| !scope.is_empty()).map(|scope| scope.into_iter().collect());
     let kind = match query.kind {
@@ -59,6 +95,7 @@ fn asked(query: TokenQuery, entry: &Entry) -> Asked {
     Asked {
         wanted: entry.wanted(scope, query.audience, query.resource.into_iter().collect()),
         need: Need { kind, min_ttl: query.min_ttl.map(Duration::from_secs) },
+        refused: None,
     }
 }
 

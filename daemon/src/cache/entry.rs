@@ -4,22 +4,24 @@
 //! else, because whatever must not be interrupted runs in the owner.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::account::Account;
 use crate::cache::owner::{Message, Owner};
+use crate::cache::rejection::{Consumer, Rejections, TokenHash, Verdict};
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::{Clock, Moment};
 use crate::grant::{Flow, NotTheRedirect, Pasted, Revoked, TokenSource, Wanted};
 use crate::store::{Store, StoreError};
 use crate::token::failure::Failure;
-use crate::token::state::{Need, TokenState};
-use crate::token::{Scope, Target};
+use crate::token::need::{Need, TokenKind};
+use crate::token::state::{TokenState, Unavailable};
+use crate::token::{Scope, Target, TokenSet};
 
 /// Messages that wait for the owner: senders beyond that wait in turn, within their own deadlines.
 const MAILBOX: usize = 1024;
@@ -30,6 +32,7 @@ pub struct Entry {
     mailbox: mpsc::Sender<Message>,
     orders: watch::Sender<Orders>,
     view: watch::Receiver<Arc<View>>,
+    rejections: Mutex<Rejections>,
 }
 
 /// What the owner is to go by: its settings, and whether it goes on.
@@ -47,6 +50,28 @@ pub struct Asked {
     pub wanted: Wanted,
     /// Which token, and how fresh.
     pub need: Need,
+    /// The token that a server refused, which is not to be served again where another can be had.
+    pub refused: Option<TokenHash>,
+}
+
+impl Asked {
+    /// Tells whether what would be served is what a server refused.
+    pub(super) fn is_about(&self, tokens: &TokenSet) -> bool {
+        self.refused.is_some_and(|refused| hash(tokens, self.need.kind) == Some(refused))
+    }
+}
+
+/// What became of a token that a client says was refused.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// It is not the one in force: there is a newer one.
+    Superseded,
+    /// It has been renewed.
+    Renewed,
+    /// It stays in force, because the one before was refused as well a moment ago.
+    Futile,
+    /// It stays in force, because it could not be renewed now.
+    Unchanged(Option<Unavailable>),
 }
 
 /// Why a login was not started.
@@ -105,7 +130,7 @@ impl Entry {
             }
             owner.run(messages, orders_of_owner).await;
         });
-        Self { clock, mailbox, orders, view }
+        Self { clock, mailbox, orders, view, rejections: Mutex::default() }
     }
 
     /// Returns the account at this time.
@@ -134,13 +159,27 @@ impl Entry {
     ///
     /// # Errors
     /// Says why there is no token that works.
-    pub async fn token(&self, asked: Asked, wait: Duration) -> Result<Served, Refusal> {
+    pub async fn token(
+        &self,
+        mut asked: Asked,
+        consumer: Option<Consumer>,
+        wait: Duration,
+    ) -> Result<Served, Refusal> {
         let now = self.clock.now().moment;
         let fresh = self.view.borrow().fresh(&asked.wanted, asked.need, now);
         if let Some(served) = fresh {
-            self.see_to_renewal(&asked.wanted, now);
-            return Ok(served);
+            asked.refused = self.refused(consumer, &asked, &served, now);
+            if asked.refused.is_none() {
+                self.see_to_renewal(&asked.wanted, now);
+                return Ok(self.given(consumer, &asked, served));
+            }
         }
+        let served = self.ask(asked.clone(), wait).await?;
+        Ok(self.given(consumer, &asked, served))
+    }
+
+    /// Asks the owner, for the best that works when `wait` has passed.
+    async fn ask(&self, asked: Asked, wait: Duration) -> Result<Served, Refusal> {
         let (reply, answer) = oneshot::channel();
         let (wanted, need) = (asked.wanted.clone(), asked.need);
         let asked = async {
@@ -151,6 +190,77 @@ impl Entry {
             Ok(answer) => answer,
             Err(_) => self.view().best(&wanted, need, self.clock.now().moment),
         }
+    }
+
+    /// Renews the token in force, if it is the one that a client says was refused, and not more often than helps.
+    ///
+    /// # Errors
+    /// Says why there is no token that works.
+    pub async fn rejected(
+        &self,
+        mut asked: Asked,
+        token: TokenHash,
+        wait: Duration,
+    ) -> Result<Told, Refusal> {
+        let now = self.clock.now().moment;
+        let served = self.view().best(&asked.wanted, asked.need, now)?;
+        if hash(&served.tokens, asked.need.kind) != Some(token) {
+            return Ok(Told::Superseded);
+        }
+        match self.rejections().refuses(&asked.wanted, token, now) {
+            Verdict::Renew => asked.refused = Some(token),
+            Verdict::Serve | Verdict::Futile => return Ok(Told::Futile),
+        }
+        let kind = asked.need.kind;
+        let served = self.ask(asked, wait).await?;
+        if hash(&served.tokens, kind) == Some(token) {
+            Ok(Told::Unchanged(served.stale))
+        } else {
+            Ok(Told::Renewed)
+        }
+    }
+
+    /// Returns what could not be mended by renewals, in words, if servers refuse even fresh tokens.
+    pub fn warning(&self) -> Option<String> {
+        let is_futile = self.rejections().is_futile(self.clock.now().moment);
+        is_futile.then(|| {
+            "a token that had just been renewed because a server refused it was refused again or not kept: not a matter of \
+             renewal (scope, audience, clock?)"
+                .to_owned()
+        })
+    }
+
+    /// Returns the token that the consumer was refused, if what it would be served is that.
+    fn refused(
+        &self,
+        consumer: Option<Consumer>,
+        asked: &Asked,
+        served: &Served,
+        now: Moment,
+    ) -> Option<TokenHash> {
+        let token = hash(&served.tokens, asked.need.kind)?;
+        let verdict = self.rejections().asks(consumer?, &asked.wanted, token, now);
+        match verdict {
+            Verdict::Serve | Verdict::Futile => None,
+            Verdict::Renew => {
+                tracing::info!(account = %self.view.borrow().account.name, "a server seems to have refused a token");
+                Some(token)
+            }
+        }
+    }
+
+    /// Notes what a consumer is given.
+    fn given(&self, consumer: Option<Consumer>, asked: &Asked, served: Served) -> Served {
+        if let (Some(consumer), Some(token)) = (consumer, hash(&served.tokens, asked.need.kind)) {
+            self.rejections().gives(consumer, &asked.wanted, token, self.clock.now().moment);
+        }
+        served
+    }
+
+    /// The lock is held for the time of one look or note.
+    fn rejections(&self) -> MutexGuard<'_, Rejections> {
+        // What a panic left half-done is at worst one wrong guess.
+        self.rejections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has a token for another target renewed that is due: nobody waits for that, and the next who asks gets the new one.
@@ -261,4 +371,8 @@ impl Entry {
     pub(super) async fn ended(&self) {
         self.orders.closed().await;
     }
+}
+
+fn hash(tokens: &TokenSet, kind: TokenKind) -> Option<TokenHash> {
+    tokens.token(kind).map(|token| TokenHash::of(token.expose_secret()))
 }

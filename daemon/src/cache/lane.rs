@@ -11,8 +11,9 @@ use crate::cache::owner::answer;
 use crate::cache::view::{Refusal, Served, conclusion};
 use crate::clock::{Moment, Now};
 use crate::token::failure::Failure;
+use crate::token::need::Need;
 use crate::token::schedule::Jitter;
-use crate::token::state::{Answer, Need, TokenState};
+use crate::token::state::{Answer, TokenState};
 
 /// Clients that wait for one target at most: ten times the burst that we are built for. Each is a few hundred bytes.
 const MAX_WAITING: usize = 10_000;
@@ -74,9 +75,20 @@ impl Lane {
         }
     }
 
-    /// Decides about a client.
+    /// Decides about a client: one whose token a server refused is not given that again where another can be had.
     pub(super) fn decide(&self, asked: &Asked, now: Moment) -> Answer {
-        self.state.answer(now, asked.need)
+        let decision = self.state.answer(now, asked.need);
+        if let Answer::Serve(tokens) = &decision
+            && asked.is_about(tokens)
+        {
+            if self.state.is_in_flight() {
+                return Answer::Wait;
+            }
+            if self.state.can_start(now) {
+                return Answer::Renew;
+            }
+        }
+        decision
     }
 
     /// Returns those who wait, who are the caller's business from here on.

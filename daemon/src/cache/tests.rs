@@ -30,7 +30,8 @@ use crate::oauth::{Client, ClientAuthentication, ExtraParameters, LoopbackHttp, 
 use crate::store::key::KeyChoice;
 use crate::store::{Sources, Store};
 use crate::token::failure::Failure;
-use crate::token::state::{Need, SignedOut, Unavailable};
+use crate::token::need::Need;
+use crate::token::state::{SignedOut, Unavailable};
 use crate::token::{AccessToken, IdToken, RefreshToken, Scope, Target, TokenSet};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -251,7 +252,7 @@ impl World {
     }
 
     async fn token(&self) -> Result<Served, Refusal> {
-        self.entry.token(own(), 30 * SECOND).await
+        self.entry.token(own(), None, 30 * SECOND).await
     }
 
     /// Asks a hundred times at once, and returns all answers.
@@ -259,7 +260,7 @@ impl World {
         let mut callers = JoinSet::new();
         for _ in 0..100 {
             let entry = Arc::clone(&self.entry);
-            callers.spawn(async move { entry.token(own(), 30 * SECOND).await });
+            callers.spawn(async move { entry.token(own(), None, 30 * SECOND).await });
         }
         callers.join_all().await
     }
@@ -288,7 +289,7 @@ fn account(client_id: &str) -> Account {
 
 /// A request for the account's own token.
 fn own() -> Asked {
-    Asked { wanted: Wanted::Own, need: Need::default() }
+    Asked { wanted: Wanted::Own, need: Need::default(), refused: None }
 }
 
 fn name(served: &Served) -> String {
@@ -530,7 +531,7 @@ async fn tokens_of_other_settings_are_not_used() {
     world.entry.close();
     world.entry.ended().await;
     let other = start(account("another-client"), &world.issuer, &world.store, &world.clock);
-    let refusal = other.token(own(), SECOND).await.unwrap_err();
+    let refusal = other.token(own(), None, SECOND).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Unavailable(Unavailable::LoginRequired(_))), "{refusal:?}");
 }
 

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cache::lane::{Lane, Reply};
 use crate::clock::Moment;
 use crate::token::Target;
-use crate::token::state::{Means, Need, Renewal, SignedOut, TokenState};
+use crate::token::need::Need;
+use crate::token::state::{Means, Renewal, SignedOut, TokenState};
 
 /// Targets that an account has tokens for at most, beside its own: more than anybody has servers, few enough that a
 /// client which makes up a target for each request does no harm.

@@ -12,7 +12,8 @@ use crate::cache::variant::Snapshot;
 use crate::clock::Moment;
 use crate::grant::Wanted;
 use crate::store::StoreError;
-use crate::token::state::{Answer, Need, TokenState, Unavailable};
+use crate::token::need::Need;
+use crate::token::state::{Answer, TokenState, Unavailable};
 use crate::token::{Scope, TokenSet};
 
 /// An account at a time.

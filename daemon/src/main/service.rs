@@ -49,7 +49,7 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
     let api = Arc::new(Api { cache, control: Control { orders, started_at }, keyrings });
     let leftover = socket.path();
     let (stop, stopping) = watch::channel(());
-    let server = axum::serve(socket, api::router(Arc::clone(&api))).with_graceful_shutdown(asked(stopping));
+    let server = axum::serve(socket, api::service(Arc::clone(&api))).with_graceful_shutdown(asked(stopping));
     let server = tokio::spawn(server.into_future());
     when_ready().map_err(|error| failure(&error))?;
     notify(&[NotifyState::Ready]);

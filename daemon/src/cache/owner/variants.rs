@@ -11,7 +11,8 @@ use crate::cache::view::{Refusal, conclusion};
 use crate::clock::Moment;
 use crate::grant::Wanted;
 use crate::token::failure::Failure;
-use crate::token::state::{Answer, Held, Means, Renewal, SignedOut, TokenKind, Unavailable};
+use crate::token::need::TokenKind;
+use crate::token::state::{Answer, Held, Means, Renewal, SignedOut, Unavailable};
 use crate::token::{Target, TokenSet};
 
 impl Owner {
@@ -136,7 +137,7 @@ impl Owner {
     /// Forgets all tokens for other targets: the login that they were obtained by is over. Whoever waits asks anew.
     pub(super) fn forget_variants(&mut self) {
         for (target, need, reply) in self.variants.clear() {
-            let asked = Asked { wanted: Wanted::Other(target), need };
+            let asked = Asked { wanted: Wanted::Other(target), need, refused: None };
             self.admit(asked, reply);
         }
     }

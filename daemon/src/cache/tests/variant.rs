@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::variant::MAX_VARIANTS;
-use crate::token::state::TokenKind;
+use crate::token::need::TokenKind;
 
 fn scope(scope: &str) -> Wanted {
     Wanted::Other(Target { scope: Scope::parse(scope), ..Target::default() })
@@ -13,16 +13,16 @@ fn resource(resource: &str) -> Wanted {
 }
 
 fn asked(wanted: Wanted) -> Asked {
-    Asked { wanted, need: Need::default() }
+    Asked { wanted, need: Need::default(), refused: None }
 }
 
 fn id_token() -> Asked {
-    Asked { wanted: Wanted::Own, need: Need { kind: TokenKind::Id, min_ttl: None } }
+    Asked { wanted: Wanted::Own, need: Need { kind: TokenKind::Id, min_ttl: None }, refused: None }
 }
 
 impl World {
     async fn token_for(&self, wanted: Wanted) -> Result<Served, Refusal> {
-        self.entry.token(asked(wanted), 30 * SECOND).await
+        self.entry.token(asked(wanted), None, 30 * SECOND).await
     }
 
     async fn name_for(&self, wanted: Wanted) -> String {
@@ -30,7 +30,7 @@ impl World {
     }
 
     async fn id_token(&self) -> Result<String, Refusal> {
-        let served = self.entry.token(id_token(), 30 * SECOND).await?;
+        let served = self.entry.token(id_token(), None, 30 * SECOND).await?;
         Ok(served.tokens.token(TokenKind::Id).unwrap().expose_secret().to_owned())
     }
 
@@ -39,7 +39,7 @@ impl World {
         let mut callers = JoinSet::new();
         for _ in 0..100 {
             let (entry, wanted) = (Arc::clone(&self.entry), wanted.clone());
-            callers.spawn(async move { entry.token(asked(wanted), 30 * SECOND).await });
+            callers.spawn(async move { entry.token(asked(wanted), None, 30 * SECOND).await });
         }
         callers.join_all().await
     }
@@ -113,7 +113,7 @@ async fn two_requests_are_never_made_with_one_refresh_token_at_a_time() {
     let mut callers = JoinSet::new();
     for wanted in [Wanted::Own, scope("a"), scope("b"), resource("https://a"), Wanted::Own] {
         let entry = Arc::clone(&entry);
-        callers.spawn(async move { entry.token(asked(wanted), MINUTE).await });
+        callers.spawn(async move { entry.token(asked(wanted), None, MINUTE).await });
     }
     for answer in callers.join_all().await {
         // A spent refresh token would end the login.
