@@ -133,6 +133,14 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
     }
 
+    /// Sends a request with a JSON body to its API.
+    #[track_caller]
+    pub fn send(&self, path: &str, body: &str) -> Response {
+        let headers = [("content-type", "application/json")];
+        http::over_socket(&self.home.socket(), &Request { method: "POST", path, headers: &headers, body })
+            .unwrap_or_else(|error| panic!("POST {path}: {error}\n{}", self.log()))
+    }
+
     /// Sends a request to its API; there may be nobody who answers.
     pub fn try_api(&self, method: &str, path: &str) -> Option<Response> {
         http::over_socket(&self.home.socket(), &Request { method, path, headers: &[], body: "" }).ok()

@@ -138,6 +138,16 @@ impl FakeIssuer {
         })
     }
 
+    /// Takes back an access token, so that servers refuse it although it has not expired.
+    pub fn take_back(&self, access_token: &str) {
+        self.server.decide(|books, _| {
+            let known = books.ledger.access_tokens.iter_mut();
+            for token in known.filter(|known| known.token == access_token) {
+                token.revoked = true;
+            }
+        });
+    }
+
     /// Ends every login, as an administrator can.
     pub fn end_all_logins(&self) {
         self.server.decide(|books, _| {
