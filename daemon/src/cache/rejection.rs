@@ -107,6 +107,7 @@ struct Given {
 #[derive(Clone, Copy, Debug)]
 struct Refused {
     token: TokenHash,
+    /// When it was refused last: the renewal that it leads to is not made before.
     at: Moment,
     /// How long no other renewal is made for a refusal.
     pause: Duration,
@@ -145,7 +146,10 @@ impl Rejections {
         let pause = match self.refused.get_mut(wanted) {
             None => SHORTEST_PAUSE,
             // The renewal is under way, or failed: when it is made again is a matter of its backoff.
-            Some(refused) if refused.token == token => return Verdict::Renew,
+            Some(refused) if refused.token == token => {
+                refused.at = now;
+                return Verdict::Renew;
+            }
             Some(refused) if now.since(refused.at) < refused.pause => {
                 refused.is_futile = true;
                 return Verdict::Futile;

@@ -1,5 +1,6 @@
 //! The promises of an account's owner, in simulated time: hours pass in milliseconds, and no socket is involved.
 
+mod rejection;
 mod variant;
 
 use std::collections::VecDeque;
