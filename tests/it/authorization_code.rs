@@ -153,7 +153,9 @@ fn a_reload_that_changes_nothing_of_weight_drops_no_exchange_in_flight_d3() {
     thread::scope(|scope| {
         scope.spawn(|| Browser::open().visit(&page));
         eventually(SOON, "the exchange", || issuer.held() == 1);
-        for _ in 0..3 {
+        for page in ["/a.html", "/b.html"] {
+            let lines = format!("{SCOPES}\nfailure_page = \"{page}\"");
+            daemon.home().configure(&browser(&issuer, &lines));
             assert_eq!(daemon.reload().status, 200);
         }
         issuer.release();
