@@ -1,4 +1,4 @@
-//! Tokens at rest: one sealed file per account, under one key.
+//! Tokens at rest: one sealed file per account, under one key. Beside it another, while a device login is pending.
 //!
 //! The store knows nothing of where tokens come from. Its calls block (disk, D-Bus) and belong on a blocking thread.
 //! What it cannot read it never overwrites, except that damaged files make room: they are renamed. The thing to get
@@ -10,6 +10,7 @@
 //!   store.json                where the key is: chosen once
 //!   key                       the key, where it is kept in a file
 //!   accounts/NAME.sealed      the tokens of an account
+//!   accounts/NAME.login       a device login of it that waits for a person
 //! ```
 
 mod choice;
@@ -19,10 +20,12 @@ pub mod key;
 mod key_file;
 mod keyring;
 mod lock;
+mod login;
 mod master_key;
 mod record;
 mod sealed_file;
 mod shelf;
+mod slot;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,12 +41,14 @@ use crate::store::lock::{Lock, LockError};
 use crate::store::master_key::{MasterKey, Places, locked};
 use crate::store::sealed_file::{Opened, Refusal};
 use crate::store::shelf::Shelf;
+use crate::store::slot::Slot;
 
 pub use crate::store::choice::KeyPlace;
 pub use crate::store::directory::{FileError, Problem};
 pub use crate::store::error::{OpenError, StoreError};
 pub use crate::store::key_file::Credential;
 pub use crate::store::keyring::Keyring;
+pub use crate::store::login::PendingLogin;
 pub use crate::store::record::Record;
 
 /// Tokens at rest. Shared by all accounts.
@@ -166,7 +171,7 @@ impl Store {
             }
             Rest::Disk(disk) => {
                 let _turn = locked(&disk.turn);
-                Ok(disk.shelf.scrub(account)?)
+                Ok(disk.shelf.scrub(Slot::tokens(account))?)
             }
         }
     }
@@ -233,27 +238,30 @@ impl Disk {
                 record.generation
             }
         };
-        let sealed = sealed_file::seal(&key, account, generation, json)?;
-        Ok(self.shelf.replace(account, &sealed)?)
+        let sealed = sealed_file::seal(&key, Slot::tokens(account), generation, json)?;
+        Ok(self.shelf.replace(Slot::tokens(account), &sealed)?)
     }
 
     fn resting(&self, account: &AccountName, key: &Key, clock: &Clock) -> Result<Resting, StoreError> {
-        let Some(sealed) = self.shelf.read(account)? else { return Ok(Resting::Nothing) };
-        match sealed_file::open(key, account, &sealed) {
+        let Some(sealed) = self.shelf.read(Slot::tokens(account))? else { return Ok(Resting::Nothing) };
+        match sealed_file::open(key, Slot::tokens(account), &sealed) {
             Ok(Opened { generation, plaintext }) => {
                 let record = Record::from_json(generation, &plaintext, clock);
                 Ok(record.map_or(Resting::Damaged, Resting::Record))
             }
             Err(Refusal::Corrupt) => Ok(Resting::Damaged),
-            Err(Refusal::NewerFormat) => Err(StoreError::NewerFormat { path: self.shelf.path_of(account) }),
-            Err(Refusal::WrongKey) => {
-                Err(StoreError::WrongKey { sealed: self.shelf.path_of(account), place: self.key.place() })
+            Err(Refusal::NewerFormat) => {
+                Err(StoreError::NewerFormat { path: self.shelf.path_of(Slot::tokens(account)) })
             }
+            Err(Refusal::WrongKey) => Err(StoreError::WrongKey {
+                sealed: self.shelf.path_of(Slot::tokens(account)),
+                place: self.key.place(),
+            }),
         }
     }
 
     fn set_aside(&self, account: &AccountName, clock: &Clock) -> Result<PathBuf, StoreError> {
-        Ok(self.shelf.set_aside(account, clock.now().wall)?)
+        Ok(self.shelf.set_aside(Slot::tokens(account), clock.now().wall)?)
     }
 }
 
@@ -589,7 +597,8 @@ mod tests {
         let machine = Machine::new();
         let store = machine.open(KeyChoice::File).unwrap();
         let other = Key::parse(&[9; 32]).unwrap();
-        let foreign = sealed_file::seal(&other, &name("prod"), 1, b"{}".to_vec().into()).unwrap();
+        let foreign =
+            sealed_file::seal(&other, Slot::tokens(&name("prod")), 1, b"{}".to_vec().into()).unwrap();
         let mut later = foreign.clone();
         later[9] = 2;
         for (file, expected) in [(foreign, "sealed with a key"), (later, "later version")] {

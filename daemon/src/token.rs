@@ -2,6 +2,7 @@
 //!
 //! Knows no HTTP and no disk. Times are [`Moment`]s: the relative `expires_in` of the wire never gets here.
 
+pub mod device_login;
 pub mod failure;
 pub mod need;
 pub mod schedule;

@@ -89,10 +89,7 @@ impl Record {
             scope: scope.to_string(),
             header: header.clone(),
         };
-        let mut json = Wiped(Zeroizing::new(Vec::with_capacity(FIRST_CAPACITY)));
-        serde_json::to_writer(&mut json, &at_rest)
-            .expect("strings and numbers are JSON, and memory takes all bytes");
-        json.0
+        wiped_json(&at_rest)
     }
 
     /// Reads a record.
@@ -115,6 +112,14 @@ impl Record {
         let tokens = TokenSet { access, refresh, id: id.transpose()?, scope, header: at_rest.header };
         Ok(Self { generation, fingerprint: at_rest.fingerprint, tokens })
     }
+}
+
+/// Returns a value in JSON, in a buffer that gets wiped. The value has strings and numbers alone.
+pub(crate) fn wiped_json(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    let mut json = Wiped(Zeroizing::new(Vec::with_capacity(FIRST_CAPACITY)));
+    serde_json::to_writer(&mut json, value)
+        .expect("strings and numbers are JSON, and memory takes all bytes");
+    json.0
 }
 
 /// Room for the tokens of most issuers.

@@ -10,16 +10,16 @@
 //! tag         16
 //! ```
 //!
-//! The whole header and the account's name are authenticated, so no file passes for another account's or for another
-//! generation. The thing to get wrong: a file that does not open may be sealed with another key, or come from a newer
+//! The whole header, the account's name and what the file is for are authenticated, so no file passes for another
+//! account's, for another generation or for another part of the account. The thing to get wrong: a file that does not open may be sealed with another key, or come from a newer
 //! version. It is [`Refusal::Corrupt`] only when it is neither.
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use keyfob_protocol::account::AccountName;
 use zeroize::Zeroizing;
 
 use crate::store::key::{Key, KeyId, NoRandomness};
+use crate::store::slot::Slot;
 
 const MAGIC: [u8; 8] = *b"keyfob\0\n";
 
@@ -50,17 +50,17 @@ pub(crate) enum Refusal {
     NewerFormat,
     /// It is sealed with another key.
     WrongKey,
-    /// It is not what anybody sealed for this account.
+    /// It is not what anybody sealed for this slot.
     Corrupt,
 }
 
-/// Seals a record for an account.
+/// Seals what is for a slot.
 ///
 /// # Errors
 /// Fails where the system has no random numbers.
 pub(crate) fn seal(
     key: &Key,
-    account: &AccountName,
+    slot: Slot<'_>,
     generation: u64,
     mut plaintext: Zeroizing<Vec<u8>>,
 ) -> Result<Vec<u8>, NoRandomness> {
@@ -73,19 +73,15 @@ pub(crate) fn seal(
     sealed.extend_from_slice(&generation.to_be_bytes());
     sealed.extend_from_slice(&nonce);
     let tag = cipher(key)
-        .encrypt_inout_detached(
-            &nonce.into(),
-            &authenticated(&sealed, account),
-            plaintext.as_mut_slice().into(),
-        )
+        .encrypt_inout_detached(&nonce.into(), &authenticated(&sealed, slot), plaintext.as_mut_slice().into())
         .expect("a record is far below the cipher's limit of 256 GiB");
     sealed.extend_from_slice(&plaintext);
     sealed.extend_from_slice(&tag);
     Ok(sealed)
 }
 
-/// Opens a file that was sealed for an account.
-pub(crate) fn open(key: &Key, account: &AccountName, sealed: &[u8]) -> Result<Opened, Refusal> {
+/// Opens a file that was sealed for a slot.
+pub(crate) fn open(key: &Key, slot: Slot<'_>, sealed: &[u8]) -> Result<Opened, Refusal> {
     let (header, body) = sealed.split_at_checked(HEADER_LENGTH).ok_or(Refusal::Corrupt)?;
     let (magic, rest) = take::<{ MAGIC.len() }>(header);
     let (format, rest) = take::<2>(rest);
@@ -105,7 +101,7 @@ pub(crate) fn open(key: &Key, account: &AccountName, sealed: &[u8]) -> Result<Op
     let mut plaintext = Zeroizing::new(body.to_vec());
     let nonce: XNonce = nonce.into();
     cipher(key)
-        .decrypt_in_place(&nonce, &authenticated(header, account), &mut *plaintext)
+        .decrypt_in_place(&nonce, &authenticated(header, slot), &mut *plaintext)
         .map_err(|_| Refusal::Corrupt)?;
     Ok(Opened { generation: u64::from_be_bytes(generation), plaintext })
 }
@@ -114,12 +110,12 @@ fn cipher(key: &Key) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(key.bytes().into())
 }
 
-/// Returns what the tag vouches for beside the ciphertext. The header has a fixed length and the name ends it all, so
-/// no two of these run together into the same bytes; the length is there all the same, for whoever adds a part.
-fn authenticated(header: &[u8], account: &AccountName) -> Vec<u8> {
-    let name = account.as_str().as_bytes();
+/// Returns what the tag vouches for beside the ciphertext. The header has a fixed length and the name says its own, so no
+/// two of these run together into the same bytes.
+fn authenticated(header: &[u8], slot: Slot<'_>) -> Vec<u8> {
+    let name = slot.account.as_str().as_bytes();
     let length = u16::try_from(name.len()).expect("a name has 64 bytes at the most");
-    [header, &length.to_be_bytes(), name].concat()
+    [header, &length.to_be_bytes(), name, slot.label()].concat()
 }
 
 fn take<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
@@ -129,6 +125,7 @@ fn take<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use keyfob_protocol::account::AccountName;
     use proptest::prelude::*;
 
     use super::*;
@@ -137,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens() {
-        let opened = open(&key(1), &name("prod"), &sealed()).unwrap();
+        let opened = open(&key(1), Slot::tokens(&name("prod")), &sealed()).unwrap();
         assert_eq!(opened.generation, 7);
         assert_eq!(opened.plaintext.as_slice(), SECRET);
         assert_eq!(sealed().len(), SECRET.len() + OVERHEAD);
@@ -150,7 +147,10 @@ mod tests {
             for bit in 0..8 {
                 let mut changed = sealed.clone();
                 changed[index] ^= 1 << bit;
-                assert!(open(&key(1), &name("prod"), &changed).is_err(), "bit {bit} of byte {index}");
+                assert!(
+                    open(&key(1), Slot::tokens(&name("prod")), &changed).is_err(),
+                    "bit {bit} of byte {index}"
+                );
             }
         }
     }
@@ -177,6 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn tokens_and_a_login_of_one_account_do_not_pass_for_each_other() {
+        let name = name("prod");
+        let slots = [Slot::tokens(&name), Slot::login(&name)];
+        for (sealed_for, opened_as) in [(0, 1), (1, 0)] {
+            let sealed = seal(&key(1), slots[sealed_for], 7, Zeroizing::new(SECRET.to_vec())).unwrap();
+            assert!(open(&key(1), slots[sealed_for], &sealed).is_ok());
+            assert!(matches!(open(&key(1), slots[opened_as], &sealed), Err(Refusal::Corrupt)));
+        }
+    }
+
+    #[test]
     fn another_key_and_a_later_format_are_told_from_damage() {
         assert_eq!(refusal(&key(2), "prod", &sealed()), Refusal::WrongKey);
         let mut later = sealed();
@@ -199,16 +210,16 @@ mod tests {
             tail in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let bytes = [&sealed()[..header], &tail].concat();
-            prop_assert!(open(&key(1), &name("prod"), &bytes).is_err());
+            prop_assert!(open(&key(1), Slot::tokens(&name("prod")), &bytes).is_err());
         }
     }
 
     fn sealed() -> Vec<u8> {
-        seal(&key(1), &name("prod"), 7, Zeroizing::new(SECRET.to_vec())).unwrap()
+        seal(&key(1), Slot::tokens(&name("prod")), 7, Zeroizing::new(SECRET.to_vec())).unwrap()
     }
 
     fn refusal(key: &Key, account: &str, sealed: &[u8]) -> Refusal {
-        match open(key, &name(account), sealed) {
+        match open(key, Slot::tokens(&name(account)), sealed) {
             Err(refusal) => refusal,
             Ok(_) => panic!("it opened"),
         }

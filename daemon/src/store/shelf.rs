@@ -1,13 +1,15 @@
-//! The sealed files, one for each account.
+//! The sealed files: one for the tokens of each account, and one for a login of it that is pending.
+//!
+//! The thing to get wrong: only tokens are worth refusing to start for. A login that is lost is begun again.
 
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use keyfob_protocol::account::AccountName;
 use zeroize::Zeroizing;
 
 use crate::store::choice::Sealed;
 use crate::store::directory::{Directory, FileError};
+use crate::store::slot::{Slot, TOKENS_SUFFIX};
 
 /// The directory of the sealed files.
 #[derive(Debug)]
@@ -25,45 +27,39 @@ impl Shelf {
         Ok(Self { directory: state.subdirectory("accounts")? })
     }
 
-    /// Tells whether tokens are sealed here.
+    /// Tells whether tokens are sealed here. A pending login does not count.
     pub(crate) fn sealed(&self) -> Result<Sealed, FileError> {
-        let any = self.directory.names()?.iter().any(|name| name.ends_with(SUFFIX));
+        let any = self.directory.names()?.iter().any(|name| name.ends_with(TOKENS_SUFFIX));
         Ok(if any { Sealed::Something } else { Sealed::Nothing })
     }
 
-    /// Reads an account's file. What is longer than any of ours is cut short, and then does not open.
-    pub(crate) fn read(&self, account: &AccountName) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
-        self.directory.read(&name(account), Self::LONGEST_FILE)
+    /// Reads a file. What is longer than any of ours is cut short, and then does not open.
+    pub(crate) fn read(&self, slot: Slot<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
+        self.directory.read(&slot.to_string(), Self::LONGEST_FILE)
     }
 
-    /// Puts an account's file in place, whole or not at all.
-    pub(crate) fn replace(&self, account: &AccountName, sealed: &[u8]) -> Result<(), FileError> {
-        self.directory.replace(&name(account), sealed)
+    /// Puts a file in place, whole or not at all.
+    pub(crate) fn replace(&self, slot: Slot<'_>, sealed: &[u8]) -> Result<(), FileError> {
+        self.directory.replace(&slot.to_string(), sealed)
     }
 
-    /// Renames an account's file, so that nothing reads it and nothing overwrites it. Returns its new path.
-    pub(crate) fn set_aside(&self, account: &AccountName, now: Timestamp) -> Result<PathBuf, FileError> {
-        self.directory.set_aside(&name(account), &now.strftime("corrupt-%Y%m%dT%H%M%SZ").to_string())
+    /// Renames a file, so that nothing reads it and nothing overwrites it. Returns its new path.
+    pub(crate) fn set_aside(&self, slot: Slot<'_>, now: Timestamp) -> Result<PathBuf, FileError> {
+        self.directory.set_aside(&slot.to_string(), &now.strftime("corrupt-%Y%m%dT%H%M%SZ").to_string())
     }
 
-    /// Removes an account's file.
-    pub(crate) fn scrub(&self, account: &AccountName) -> Result<(), FileError> {
-        self.directory.scrub(&name(account))
+    /// Removes a file.
+    pub(crate) fn scrub(&self, slot: Slot<'_>) -> Result<(), FileError> {
+        self.directory.scrub(&slot.to_string())
     }
 
-    /// Returns the path of an account's file, for people.
-    pub(crate) fn path_of(&self, account: &AccountName) -> PathBuf {
-        self.directory.path_of(&name(account))
+    /// Returns the path of a file, for people.
+    pub(crate) fn path_of(&self, slot: Slot<'_>) -> PathBuf {
+        self.directory.path_of(&slot.to_string())
     }
 
     /// Returns the path of the shelf, for people.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
-}
-
-const SUFFIX: &str = ".sealed";
-
-fn name(account: &AccountName) -> String {
-    format!("{account}{SUFFIX}")
 }
