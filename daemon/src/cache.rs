@@ -9,6 +9,7 @@ mod lane;
 pub mod login;
 mod owner;
 pub mod rejection;
+mod resumption;
 mod shelf;
 pub mod variant;
 pub mod view;

@@ -18,10 +18,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use secrecy::SecretString;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 
 use crate::clock::Moment;
+use crate::token::device_login::DeviceLogin;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Target, TokenSet};
 
@@ -38,6 +39,11 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
 
     /// Starts asking a person. Bounded in time by itself.
     fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>>;
+
+    /// Goes on with a device login that an earlier daemon began, if this source has such logins.
+    fn resume_login(&self, _: DeviceLogin) -> Result<Login, Failure> {
+        Err(Failure::Refused { message: "the login ended with the daemon that began it".into() })
+    }
 
     /// Takes over a refresh token that another client obtained from the same issuer. Bounded in time by itself.
     fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>>;
@@ -98,6 +104,8 @@ pub struct Login {
     pub answered: Pending<Result<Exchange, Failure>>,
     /// Takes what a person brings by hand, where the login can do something with it.
     pub pasting: Option<mpsc::Sender<Pasted>>,
+    /// What a later daemon needs in order to go on with it, as it is now, where that can be done at all.
+    pub resumable: Option<watch::Receiver<DeviceLogin>>,
 }
 
 /// The exchange of a person's answer for tokens. It is made once: an answer is good for one exchange.

@@ -21,6 +21,7 @@ mod outage;
 mod rejection;
 mod renewal;
 mod restart;
+mod resumption;
 mod secrets;
 mod session;
 mod setup;

@@ -5,6 +5,7 @@
 //! in one is a failed attempt; storing their outcome is part of taking it in, so that "renewed" means "and safe".
 
 mod login;
+mod resumption;
 mod variants;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::cache::attempt::{Attempt, Attempts};
 use crate::cache::entry::{Asked, NoLogin, Orders};
 use crate::cache::lane::{Lane, Reply};
 use crate::cache::login::{LoginProgress, Outcome, Step};
+use crate::cache::resumption::Resumption;
 use crate::cache::shelf::Shelf;
 use crate::cache::variant::Variants;
 use crate::cache::view::{Refusal, Stored, View, conclusion};
@@ -57,6 +59,7 @@ pub(super) struct Owner {
     login: LoginProgress,
     login_revision: u64,
     login_step: Option<Step>,
+    resumption: Resumption,
     closing: bool,
     view: watch::Sender<Arc<View>>,
 }
@@ -78,6 +81,7 @@ impl Owner {
         Self {
             account,
             source,
+            resumption: Resumption::new(Arc::clone(&store)),
             shelf: Shelf::new(store, clock.clone()),
             clock,
             own: Lane::new(state),
@@ -103,6 +107,8 @@ impl Owner {
     ) {
         self.load().await;
         while !(self.closing && self.attempts.is_empty() && !self.is_exchanging()) {
+            // What a person is shown is on disk.
+            self.resumption.settle(&self.account).await;
             self.publish();
             let clock = self.clock.clone();
             let wakes_at = self.wakes_at();
@@ -116,12 +122,14 @@ impl Owner {
                     self.conclude(attempt, outcome).await;
                 }
                 outcome = advanced(&mut self.login_step) => self.advance_login(outcome).await,
+                () = self.resumption.changed() => {}
                 () = until(wakes_at, &clock), if !self.closing => self.wake().await,
             }
         }
         if let Stored::Volatile(_) = self.shelf.stored() {
             self.save().await;
         }
+        self.resumption.settle(&self.account).await;
     }
 
     fn obey(&mut self, orders: &Orders) {
@@ -136,7 +144,7 @@ impl Owner {
     fn close(&mut self) {
         self.closing = true;
         if !self.is_exchanging() {
-            self.end_login(LoginProgress::Cancelled);
+            self.leave_login();
         }
     }
 
@@ -160,6 +168,7 @@ impl Owner {
             Message::Pasting { reply } => answer(reply, self.pasting()),
             Message::CancelLogin { reply } => {
                 self.end_login(LoginProgress::Cancelled);
+                self.resumption.settle(&self.account).await;
                 self.publish();
                 answer(reply, ());
             }
@@ -305,6 +314,9 @@ impl Owner {
     async fn load(&mut self) {
         if let Some(tokens) = self.shelf.load(&self.account).await {
             self.own.state = TokenState::signed_in(means(&*self.source), tokens, jitter());
+        }
+        if self.shelf.unreadable().is_none() {
+            self.resume_login().await;
         }
     }
 

@@ -114,18 +114,25 @@ impl Shelf {
         self.stored = stored;
     }
 
-    /// Calls the store on a thread where it may block.
     async fn call<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+        what: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let store = Arc::clone(&self.store);
-        match tokio::task::spawn_blocking(move || call(&store)).await {
-            Ok(result) => result,
-            Err(error) => {
-                tracing::error!(%error, "a call of the store ended abnormally");
-                Err(StoreError::Abandoned)
-            }
+        call(&self.store, what).await
+    }
+}
+
+/// Calls the store on a thread where it may block.
+pub(super) async fn call<T: Send + 'static>(
+    store: &Arc<Store>,
+    what: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let store = Arc::clone(store);
+    match tokio::task::spawn_blocking(move || what(&store)).await {
+        Ok(result) => result,
+        Err(error) => {
+            tracing::error!(%error, "a call of the store ended abnormally");
+            Err(StoreError::Abandoned)
         }
     }
 }

@@ -35,6 +35,8 @@ use crate::token::need::Need;
 use crate::token::state::{SignedOut, Unavailable};
 use crate::token::{AccessToken, IdToken, RefreshToken, Scope, Target, TokenSet};
 
+mod resumption;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -179,7 +181,7 @@ impl TokenSource for FakeIssuer {
                 }
                 Ok(Box::pin(async move { issuer.answer(None).await }) as Exchange)
             };
-            Ok(Login { prompt, until, answered: Box::pin(answered), pasting: Some(pasting) })
+            Ok(Login { prompt, until, answered: Box::pin(answered), pasting: Some(pasting), resumable: None })
         })
     }
 

@@ -20,6 +20,7 @@ use crate::grant::{
 use crate::oauth::authorization::{Asked, Attempt, Reading};
 use crate::oauth::error::Refusal;
 use crate::oauth::{CodeExchange, token_endpoint};
+use crate::token::device_login::DeviceLogin;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, TokenSet};
 
@@ -68,6 +69,11 @@ impl TokenSource for AuthorizationCode {
             Flow::Configured => Box::pin(begin(issuer, self.browser.clone())),
             Flow::DeviceCode => Box::pin(device_code::begin(issuer)),
         }
+    }
+
+    /// What can be gone on with was begun by a code: a browser finds nobody at the old port.
+    fn resume_login(&self, login: DeviceLogin) -> Result<Login, Failure> {
+        device_code::resume(Arc::clone(&self.issuer), login)
     }
 
     fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
@@ -132,7 +138,7 @@ async fn begin(issuer: Arc<Issuer>, browser: BrowserLogin) -> Result<Login, Fail
         });
         Ok(exchange)
     };
-    Ok(Login { prompt, until, answered: Box::pin(answered), pasting: Some(pasting) })
+    Ok(Login { prompt, until, answered: Box::pin(answered), pasting: Some(pasting), resumable: None })
 }
 
 /// Says what a callback is, to the listener.

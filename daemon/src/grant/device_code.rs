@@ -7,16 +7,20 @@ pub(crate) mod poller;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::sync::{OnceCell, watch};
 
 use crate::clock::Clock;
 use crate::grant::device_code::poller::{Decision, Polled, Poller};
-use crate::grant::issuer::Issuer;
+use crate::grant::issuer::{Issuer, Known};
 use crate::grant::{Attendance, Flow, Login, Pending, Prompt, Revoked, TokenSource, Wanted, exchanged};
+use crate::oauth::client_auth::Credentials;
 use crate::oauth::device::{self, Asked};
-use crate::oauth::error::{Error, Presented};
+use crate::oauth::error::Presented;
 use crate::oauth::token_endpoint::Exchange;
+use crate::token::device_login::DeviceLogin;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, TokenSet};
 
@@ -42,6 +46,10 @@ impl TokenSource for DeviceCode {
     /// There is one flow: the device flow is the configured one.
     fn begin_login(&self, _: Flow) -> Pending<Result<Login, Failure>> {
         Box::pin(begin(Arc::clone(&self.0)))
+    }
+
+    fn resume_login(&self, login: DeviceLogin) -> Result<Login, Failure> {
+        resume(Arc::clone(&self.0), login)
     }
 
     fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
@@ -71,26 +79,83 @@ pub(crate) async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
     let answered = device::authorize(&request, asked).await;
     let codes = answered.map_err(|error| error.classify(Presented::ClientAlone))?;
 
-    let until = request.started.moment.after(codes.life);
-    let prompt = Prompt::EnterCode {
+    let login = DeviceLogin {
+        device_code: codes.device_code,
+        origin: known.endpoints.token.origin(),
+        interval: codes.interval,
+        until: request.started.moment.after(codes.life),
+        user_code: codes.user_code,
         verification_uri: codes.verification_uri,
         verification_uri_complete: codes.verification_uri_complete,
-        user_code: codes.user_code,
     };
-    let poller = Poller::new(codes.interval, until);
-    let answered = async move {
-        let exchange = Exchange::DeviceCode(&codes.device_code);
-        let poll = || issuer.exchange(&known, &credentials, exchange, &Wanted::Own);
-        // The poll that finds an answer has exchanged it.
-        answer(poller, &issuer.clock, poll).await.map(exchanged)
-    };
-    Ok(Login { prompt, until, answered: Box::pin(answered), pasting: None })
+    Ok(waiting(issuer, login, OnceCell::new_with(Some((known, credentials)))))
 }
 
-/// Polls until the person has answered, or the login is over.
-async fn answer<F>(mut poller: Poller, clock: &Clock, poll: impl Fn() -> F) -> Result<TokenSet, Failure>
+/// Goes on with a login that an earlier daemon began: nobody is asked anew, and the first poll waits a whole interval,
+/// for nobody knows when the last one was.
+pub(crate) fn resume(issuer: Arc<Issuer>, login: DeviceLogin) -> Result<Login, Failure> {
+    match Poller::new(login.interval, login.until).first(issuer.clock.now().moment) {
+        Decision::PollAt(_) => Ok(waiting(issuer, login, OnceCell::new())),
+        Decision::Stop(failure) => Err(failure),
+    }
+}
+
+/// Where the polls go, and as whom.
+type Counterpart = (Known, Credentials);
+
+/// Returns the login that waits for the person.
+fn waiting(issuer: Arc<Issuer>, login: DeviceLogin, counterpart: OnceCell<Counterpart>) -> Login {
+    let until = login.until;
+    let prompt = Prompt::EnterCode {
+        verification_uri: login.verification_uri.clone(),
+        verification_uri_complete: login.verification_uri_complete.clone(),
+        user_code: login.user_code.clone(),
+    };
+    let (current, resumable) = watch::channel(login.clone());
+    let answered = async move {
+        let poll = || async {
+            // Found out within a poll, so that an issuer that is out of reach ends no login.
+            let (known, credentials) = counterpart.get_or_try_init(|| find(&issuer, &login)).await?;
+            let exchange = Exchange::DeviceCode(&login.device_code);
+            let exchanged = issuer.exchange(known, credentials, exchange, &Wanted::Own).await;
+            exchanged.map_err(|error| {
+                tracing::debug!(%error, "polled");
+                Polled::from(&error)
+            })
+        };
+        let grown = |interval| {
+            current.send_if_modified(|login| std::mem::replace(&mut login.interval, interval) != interval);
+        };
+        let poller = Poller::new(login.interval, until);
+        // The poll that finds an answer has exchanged it.
+        answer(poller, &issuer.clock, poll, grown).await.map(exchanged)
+    };
+    Login { prompt, until, answered: Box::pin(answered), pasting: None, resumable: Some(resumable) }
+}
+
+/// Finds out where a login that an earlier daemon began is to be polled for. Its code goes where it went before.
+async fn find(issuer: &Issuer, login: &DeviceLogin) -> Result<Counterpart, Failure> {
+    let known = issuer.known().await?;
+    let origin = known.endpoints.token.origin();
+    if origin != login.origin {
+        return Err(Failure::misconfigured(format!(
+            "the login began at {}, but the token endpoint is at {origin} now, where its code is not sent: log in again",
+            login.origin
+        )));
+    }
+    let credentials = issuer.credentials(&known).await?;
+    Ok((known, credentials))
+}
+
+/// Polls until the person has answered, or the login is over. `grown` hears of the interval after each poll.
+async fn answer<F>(
+    mut poller: Poller,
+    clock: &Clock,
+    poll: impl Fn() -> F,
+    grown: impl Fn(Duration),
+) -> Result<TokenSet, Failure>
 where
-    F: Future<Output = Result<TokenSet, Error>>,
+    F: Future<Output = Result<TokenSet, Polled>>,
 {
     let mut decision = poller.first(clock.now().moment);
     loop {
@@ -100,9 +165,9 @@ where
         }
         match poll().await {
             Ok(tokens) => return Ok(tokens),
-            Err(error) => {
-                tracing::debug!(%error, "polled");
-                decision = poller.next(clock.now().moment, Polled::from(&error));
+            Err(polled) => {
+                decision = poller.next(clock.now().moment, polled);
+                grown(poller.interval());
             }
         }
     }
@@ -112,14 +177,13 @@ where
 mod tests {
     use std::cell::RefCell;
     use std::collections::VecDeque;
-    use std::time::Duration;
 
     use secrecy::ExposeSecret;
 
     use super::*;
     use crate::clock::Moment;
     use crate::oauth::ClientAuthentication;
-    use crate::oauth::error::{Code, Kind, Refusal, Sent};
+    use crate::oauth::error::{Code, Error, Kind, Refusal, Sent};
     use crate::oauth::scripted_server::{ScriptedServer, json};
     use crate::token::AccessToken;
 
@@ -141,6 +205,19 @@ mod tests {
         }
     }
 
+    /// Returns what an earlier daemon left of a login.
+    fn left(origin: &str, interval: u64, life: u64) -> DeviceLogin {
+        DeviceLogin {
+            device_code: "CANARY-DC".into(),
+            origin: origin.to_owned(),
+            interval: Duration::from_secs(interval),
+            until: Clock::system().now().moment.after(Duration::from_secs(life)),
+            user_code: "WDJB-MJHT".to_owned(),
+            verification_uri: "https://i/device".parse().unwrap(),
+            verification_uri_complete: None,
+        }
+    }
+
     /// Polls an issuer that gives these answers, each after a second; returns the gaps before its requests too.
     async fn polled(
         life: u64,
@@ -155,10 +232,11 @@ mod tests {
             gaps.borrow_mut().push(clock.now().moment.since(*ended.borrow()).as_secs());
             tokio::time::sleep(Duration::from_secs(1)).await;
             *ended.borrow_mut() = clock.now().moment;
-            script.borrow_mut().pop_front().expect("a poll that is not in the script")
+            let answer = script.borrow_mut().pop_front().expect("a poll that is not in the script");
+            answer.map_err(|error| Polled::from(&error))
         };
         let until: Moment = start.after(Duration::from_secs(life));
-        let outcome = answer(Poller::new(Duration::from_secs(5), until), &clock, poll).await;
+        let outcome = answer(Poller::new(Duration::from_secs(5), until), &clock, poll, |_| ()).await;
         assert!(script.borrow().is_empty(), "not every answer was fetched");
         (outcome, gaps.into_inner())
     }
@@ -237,6 +315,72 @@ mod tests {
             "{asked}"
         );
         assert!(polled.starts_with("POST /token ") && polled.contains("&device_code=CANARY-DC&"), "{polled}");
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_login_has_the_interval_as_it_has_grown_8628_9() {
+        let slow_down = r#"{"error":"slow_down"}"#;
+        let server = ScriptedServer::answering([codes(r#","interval":1"#), json(400, slow_down)]).await;
+        let login = source(&server).begin_login(Flow::Configured).await.unwrap();
+        let mut resumable = login.resumable.unwrap();
+        assert_eq!(resumable.borrow().interval, Duration::from_secs(1));
+        let polling = tokio::spawn(login.answered);
+        tokio::time::timeout(Duration::from_secs(30), resumable.changed()).await.unwrap().unwrap();
+        polling.abort();
+        let left = resumable.borrow();
+        assert_eq!((left.interval, left.until), (Duration::from_secs(6), login.until));
+        assert_eq!((left.device_code.expose_secret(), &left.origin), ("CANARY-DC", &server.issuer()));
+    }
+
+    #[tokio::test]
+    async fn a_login_is_gone_on_with_as_it_was_left_though_the_issuer_is_out_of_reach_at_first_8628_9() {
+        let pending = r#"{"error":"authorization_pending"}"#;
+        let answer = r#"{"access_token":"AT","token_type":"bearer"}"#;
+        let server = ScriptedServer::answering([json(503, ""), json(400, pending), json(200, answer)]).await;
+        let left = left(&server.issuer(), 1, 600);
+        let until = left.until;
+        let before = Clock::system().now().moment;
+        let login = source(&server).resume_login(left).unwrap();
+        assert_eq!(login.until, until);
+        assert!(
+            matches!(&login.prompt, Prompt::EnterCode { user_code, .. } if user_code == "WDJB-MJHT"),
+            "{:?}",
+            login.prompt
+        );
+        let tokens = login.answered.await.unwrap().await.unwrap();
+        assert_eq!(tokens.access.secret().expose_secret(), "AT");
+        assert!(Clock::system().now().moment.since(before) >= Duration::from_secs(3), "a poll came early");
+        let requests = server.requests();
+        assert_eq!(requests.len(), 3);
+        assert!(
+            requests
+                .iter()
+                .all(|request| request.starts_with("POST /token ")
+                    && request.contains("&device_code=CANARY-DC&")),
+            "{requests:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_code_of_a_login_goes_to_no_other_origin_than_before_8628_9() {
+        let server = ScriptedServer::answering([json(200, "")]).await;
+        let login = source(&server).resume_login(left("https://login.example.com", 1, 2)).unwrap();
+        let Err(failure) = login.answered.await else { panic!("it was answered") };
+        assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
+        assert!(failure.to_string().contains("https://login.example.com"), "{failure}");
+        assert!(server.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_login_that_has_no_time_for_another_poll_is_not_gone_on_with_8628_9() {
+        let server = ScriptedServer::answering([json(200, "")]).await;
+        for (interval, life) in [(5, 0), (600, 60)] {
+            let Err(failure) = source(&server).resume_login(left(&server.issuer(), interval, life)) else {
+                panic!("{life}")
+            };
+            assert!(matches!(failure, Failure::Refused { .. }), "{failure}");
+        }
+        assert!(server.requests().is_empty());
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use crate::cache::entry::NoLogin;
 use crate::cache::login::{LoginProgress, Outcome, Step};
 use crate::cache::owner::{Owner, Revocation, means};
 use crate::cache::view::Refusal;
-use crate::grant::{Flow, Pasted};
+use crate::grant::{Flow, Login, Pasted};
 use crate::token::failure::{Failure, told};
 use crate::token::state::{Held, Means, SignedOut, TokenState};
 
@@ -65,10 +65,7 @@ impl Owner {
         let account = Arc::clone(&self.account);
         match (outcome, self.login_step.take()) {
             (Outcome::Asked(login), step) => {
-                let flow = step.map_or(Flow::Configured, |step| step.flow());
-                let answered = tokio::spawn(login.answered);
-                self.login_step = Some(Step::Asking { answered, flow, pasting: login.pasting });
-                self.set_login(LoginProgress::Asking { prompt: login.prompt, until: login.until });
+                self.ask(login, step.map_or(Flow::Configured, |step| step.flow()));
             }
             (Outcome::Answered(exchange), _) => {
                 self.login_step = Some(Step::Exchanging(tokio::spawn(exchange)));
@@ -88,6 +85,14 @@ impl Owner {
         }
     }
 
+    /// Waits for the person.
+    pub(super) fn ask(&mut self, login: Login, flow: Flow) {
+        let Login { prompt, until, answered, pasting, resumable } = login;
+        self.login_step = Some(Step::Asking { answered: tokio::spawn(answered), flow, pasting });
+        self.resumption.follow(resumable);
+        self.set_login(LoginProgress::Asking { prompt, until });
+    }
+
     /// Tells whether a person's answer is being exchanged: that must not be lost.
     pub(super) fn is_exchanging(&self) -> bool {
         matches!(self.login_step, Some(Step::Exchanging(_)))
@@ -103,7 +108,10 @@ impl Owner {
         }
     }
 
-    fn set_login(&mut self, progress: LoginProgress) {
+    pub(super) fn set_login(&mut self, progress: LoginProgress) {
+        if !progress.is_pending() {
+            self.resumption.forget();
+        }
         self.login = progress;
         self.login_revision += 1;
     }
@@ -113,6 +121,7 @@ impl Owner {
         let unread = self.shelf.unreadable().map(|error| Failure::transient(told(error.as_ref())));
         self.shelf.delete(&self.account).await.map_err(Refusal::Store)?;
         self.end_login(LoginProgress::Cancelled);
+        self.resumption.erase(&self.account).await;
         self.attempts.overtake();
         let now = self.clock.now().moment;
         let held = self.own.state.held(now);

@@ -44,12 +44,18 @@ impl From<&Error> for Polled {
             | Kind::Unusable { .. }
             | Kind::Html { .. }
             | Kind::Redirect { .. }
-            | Kind::Malformed { .. } => match failure {
-                Failure::Transient { retry_after, .. } => Self::Troubled { retry_after },
-                Failure::Refused { .. } | Failure::Misconfigured { .. } | Failure::LoginRequired => {
-                    Self::Ended(failure)
-                }
-            },
+            | Kind::Malformed { .. } => failure.into(),
+        }
+    }
+}
+
+impl From<Failure> for Polled {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Transient { retry_after, .. } => Self::Troubled { retry_after },
+            Failure::Refused { .. } | Failure::Misconfigured { .. } | Failure::LoginRequired => {
+                Self::Ended(failure)
+            }
         }
     }
 }
@@ -74,6 +80,11 @@ impl Poller {
     /// Starts with the interval that the issuer asks for.
     pub(crate) fn new(interval: Duration, until: Moment) -> Self {
         Self { interval, until }
+    }
+
+    /// Returns the least time between two polls, as it has grown so far.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// Decides when to poll first, the codes having come `now`.
