@@ -12,7 +12,7 @@ use integration_tests::flytekit::Flytekit;
 use integration_tests::home::Home;
 use integration_tests::oidc_provider::OidcProvider;
 use integration_tests::patience::eventually;
-use integration_tests::resource_server::Outcome;
+use integration_tests::resource_server::{Outcome, ResourceServer};
 
 const LIFETIME: Duration = Duration::from_secs(20);
 
@@ -64,6 +64,63 @@ fn ten_coroutines_of_flyte_2_live_through_an_expiry_on_one_token_per_lifetime() 
     assert!(given < THREADS, "{given} tokens were fetched for {THREADS} coroutines");
 }
 
+#[test]
+fn flytekit_gets_a_successor_for_a_token_that_the_server_refuses_before_its_end() {
+    refused_before_its_end(FlyteAdmin::start);
+}
+
+#[test]
+fn flytekit_gets_a_successor_where_the_server_says_unknown() {
+    refused_before_its_end(FlyteAdmin::start_with_unknown);
+}
+
+#[track_caller]
+fn refused_before_its_end(start: fn(&OidcProvider) -> FlyteAdmin) {
+    let issuer = OidcProvider::start(Duration::from_secs(3600));
+    let admin = start(&issuer);
+    let daemon = Daemon::start_in(home(&issuer));
+    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", THREADS);
+    used_for_a_while(&admin);
+    admin.refuse();
+    eventually(LIFETIME * 3, "a call with a successor", || admin.good_tokens().len() >= 2);
+    assert_eq!(flytekit.stop().failures, [""; 0]);
+    assert_eq!(issuer.tokens_given("client_credentials"), 2, "ten threads that were refused need one token");
+}
+
+#[test]
+fn flyte_2_gets_a_successor_for_a_token_that_the_server_refuses_before_its_end() {
+    let issuer = OidcProvider::start(Duration::from_secs(3600));
+    let backend = Flyte2Backend::start(&issuer);
+    let daemon = Daemon::start_in(home(&issuer));
+    let flyte = Flytekit::start_2(daemon.home(), &backend, "prod", THREADS);
+    used_for_a_while(&backend);
+    backend.refuse();
+    eventually(LIFETIME * 3, "a call with a successor", || backend.good_tokens().len() >= 2);
+    assert_eq!(flyte.stop().failures, [""; 0]);
+    assert_eq!(
+        issuer.tokens_given("client_credentials"),
+        2,
+        "ten coroutines that were refused need one token"
+    );
+}
+
+#[test]
+fn a_server_that_refuses_everything_costs_one_more_token_and_shows_in_the_status() {
+    let issuer = OidcProvider::start(Duration::from_secs(3600));
+    let admin = FlyteAdmin::start(&issuer);
+    let daemon = Daemon::start_in(home(&issuer));
+    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", THREADS);
+    used_for_a_while(&admin);
+    admin.refuse_all();
+    eventually(LIFETIME * 3, "a status that says so", || {
+        daemon.account("prod").warnings.iter().any(|warning| warning.contains("not a matter of renewal"))
+    });
+    assert!(!flytekit.stop().failures.is_empty(), "nobody could have been served");
+    let refusals = admin.calls(Outcome::Refused);
+    assert!(refusals > 10 * THREADS, "{refusals} refusals");
+    assert_eq!(issuer.tokens_given("client_credentials"), 2, "{refusals} refusals cost one token");
+}
+
 fn home(issuer: &OidcProvider) -> Home {
     let home = Home::new();
     let client = issuer.basic_client();
@@ -86,4 +143,10 @@ tls = {{ allow_http_loopback = true }}
         secret.display(),
     ));
     home
+}
+
+/// Waits until a server has taken a token for so long that whoever asks again must have been refused.
+fn used_for_a_while(server: &ResourceServer) {
+    // Ten threads with a tenth of a second between their calls: ten seconds.
+    eventually(LIFETIME * 3, "many calls", || server.calls(Outcome::Good) >= THREADS * 100);
 }
