@@ -109,8 +109,9 @@ pub(crate) fn run(options: LoginOptions, client: &Client, environment: &Environm
     let outcome = follower.follow(status);
     // What comes next must not stand behind the changing line.
     follower.screen.rewrite("")?;
-    let account = outcome?;
-    follower.screen.say(&format!("signed in to {account}\n"))
+    let LoginStatus { account, warning, .. } = outcome?;
+    let warning = warning.map(|warning| format!("warning: {}\n", display::text(&warning)));
+    follower.screen.say(&format!("signed in to {account}\n{}", warning.unwrap_or_default()))
 }
 
 impl NotSignedIn {
@@ -125,13 +126,13 @@ impl NotSignedIn {
 }
 
 impl Follower<'_> {
-    fn follow(&mut self, mut status: LoginStatus) -> Result<AccountName, Failure> {
+    fn follow(&mut self, mut status: LoginStatus) -> Result<LoginStatus, Failure> {
         let deadline = Deadline::after(LONGEST_LOGIN);
         self.show(&status)?;
         loop {
             match status.login {
                 LoginState::Starting | LoginState::Asking { .. } | LoginState::Exchanging => {}
-                LoginState::SignedIn => return Ok(status.account),
+                LoginState::SignedIn => return Ok(status),
                 LoginState::Failed { error } => return Err(Failure::said(error)),
                 LoginState::Cancelled => return Err(NotSignedIn::Cancelled(status.account).into()),
                 LoginState::Idle => return Err(NotSignedIn::Forgotten(status.account).into()),

@@ -19,6 +19,9 @@ pub struct LoginStatus {
     pub revision: u64,
     /// How far the latest login has come.
     pub login: LoginState,
+    /// What whoever has signed in should know, in words: that it will not last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// How far the latest login of an account has come.

@@ -6,6 +6,7 @@ use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
 use integration_tests::oidc_provider::{self, ConfidentialClient, OidcProvider};
 use integration_tests::patience::{SOON, eventually, found};
+use integration_tests::process::Process;
 use integration_tests::{person, shim};
 use keyfob_protocol::daemon::{LogoutReport, Revocation};
 use keyfob_protocol::login::LoginState;
@@ -16,7 +17,7 @@ const LIFETIME: Duration = Duration::from_secs(20);
 #[test]
 fn a_login_outlives_rotation_after_rotation_and_a_restart() {
     let issuer = OidcProvider::start(LIFETIME);
-    let mut daemon = Daemon::start(&device_code(&issuer));
+    let mut daemon = Daemon::start(&person(&issuer, "device_code"));
     let (page, code) = daemon.begin_login("prod");
     oidc_provider::log_in(&page, &code);
     assert_eq!(daemon.login_outcome("prod"), LoginState::SignedIn, "{}", daemon.log());
@@ -39,7 +40,7 @@ fn a_login_outlives_rotation_after_rotation_and_a_restart() {
 #[test]
 fn a_person_at_a_terminal_logs_in_and_logs_out_at_the_issuer_as_well() {
     let issuer = OidcProvider::start(Duration::from_secs(3600));
-    let daemon = Daemon::start(&device_code(&issuer));
+    let daemon = Daemon::start(&person(&issuer, "device_code"));
     let mut login = shim::spawn(daemon.home(), &["login", "prod"]);
     let (page, code) = found(SOON, "a page and a code", || person::read(&(login.stdout() + &login.stderr())));
     oidc_provider::log_in(&page, &code);
@@ -71,7 +72,64 @@ fn an_identifier_and_a_secret_of_reserved_characters_are_taken_by_basic_and_by_p
     assert_eq!(issuer.refusals("invalid_client"), 0, "no way was merely tried");
 }
 
-fn device_code(issuer: &OidcProvider) -> String {
+#[test]
+fn a_person_in_front_of_a_browser_logs_in_once_and_every_renewal_goes_without_them() {
+    let issuer = OidcProvider::start(LIFETIME);
+    // Without it this issuer gives no refresh token to a client with a browser (OpenID Connect Core §11).
+    let consent = "extra_params = { authorization = { prompt = \"consent\" } }\n";
+    let daemon = Daemon::start(&(person(&issuer, "authorization_code") + consent));
+    let mut login = shim::spawn(daemon.home(), &["login", "--no-browser"]);
+    let end = oidc_provider::log_in(&page_of(&login, &issuer), "");
+    assert!(end.html.contains("You are signed in"), "{end:?}");
+    assert_eq!(login.wait().status, 0, "{}", daemon.log());
+    let first = daemon.shim(&["token"]).stdout.trim_end().to_owned();
+    assert!(issuer.honours(&first));
+    // Its nonce, issuer, audience and times are as they should be, or the login would have failed.
+    let id = daemon.shim(&["token", "--id-token"]);
+    assert_eq!(id.stdout.split('.').count(), 3, "{id:?}");
+
+    eventually(LIFETIME * 3, "two renewals", || issuer.rotations() >= 2);
+    assert_eq!(issuer.tokens_given("authorization_code"), 1);
+    assert_eq!(issuer.refusals("invalid_grant"), 0);
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+}
+
+#[test]
+fn a_login_that_will_not_last_says_so_at_once() {
+    let issuer = OidcProvider::start(Duration::from_secs(3600));
+    let daemon = Daemon::start(&person(&issuer, "authorization_code"));
+    let mut login = shim::spawn(daemon.home(), &["login", "--no-browser"]);
+    oidc_provider::log_in(&page_of(&login, &issuer), "");
+    let output = login.wait();
+    assert_eq!(output.status, 0, "{output:?}");
+    for said in [output.stderr, daemon.shim(&["status"]).stdout] {
+        assert!(said.contains("no refresh token") && said.contains("prompt = \"consent\""), "{said}");
+    }
+}
+
+#[test]
+fn a_person_can_change_their_mind_about_the_browser_and_take_a_code() {
+    let issuer = OidcProvider::start(LIFETIME);
+    let daemon = Daemon::start(&person(&issuer, "authorization_code"));
+    daemon.begin_visit("prod");
+    let mut login = shim::spawn(daemon.home(), &["login", "--device"]);
+    let (page, code) = found(SOON, "a page and a code", || person::read(&login.shown()));
+    oidc_provider::log_in(&page, &code);
+    assert_eq!(login.wait().status, 0, "{}", daemon.log());
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+    assert_eq!(issuer.tokens_given("authorization_code"), 0);
+}
+
+/// Returns the page that `keyfob login` shows.
+fn page_of(login: &Process, issuer: &OidcProvider) -> String {
+    found(SOON, "a page to sign in at", || {
+        let shown = login.shown();
+        shown.split_whitespace().find(|word| word.starts_with(issuer.url())).map(str::to_owned)
+    })
+}
+
+/// Returns an account of a person.
+fn person(issuer: &OidcProvider, grant: &str) -> String {
     format!(
         r#"
 [store]
@@ -80,7 +138,7 @@ key = "file"
 [accounts.prod]
 issuer = "{}"
 client_id = "{}"
-grant = "device_code"
+grant = "{grant}"
 scopes = ["openid", "offline_access", "all"]
 tls = {{ allow_http_loopback = true }}
 "#,

@@ -18,7 +18,12 @@ struct Login(Arc<(Mutex<LoginStatus>, Condvar)>);
 
 impl Login {
     fn new() -> (Self, Daemon) {
-        let status = LoginStatus { account: "prod".parse().unwrap(), revision: 0, login: LoginState::Idle };
+        let status = LoginStatus {
+            account: "prod".parse().unwrap(),
+            revision: 0,
+            login: LoginState::Idle,
+            warning: None,
+        };
         let login = Self(Arc::new((Mutex::new(status), Condvar::new())));
         let answering = login.clone();
         (login, Daemon::start(move |request| answering.answer(request)))

@@ -40,7 +40,12 @@ fn status(entry: &Entry, key: KeyKind, now: Now) -> AccountStatus {
         persistence: persistence(&view.stored, key),
         login: login::progress(view, now),
         last_error: last_error(view),
-        warnings: account.warnings().into_iter().chain(entry.warning()).collect(),
+        warnings: account
+            .warnings()
+            .into_iter()
+            .chain(entry.warning())
+            .chain(view.warning(now.moment))
+            .collect(),
     }
 }
 

@@ -99,6 +99,7 @@ pub(super) fn status(view: &View, now: Now) -> LoginStatus {
         account: view.account.name.clone(),
         revision: view.login_revision,
         login: progress(view, now),
+        warning: view.warning(now.moment),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::grant::Wanted;
 use crate::store::StoreError;
 use crate::token::need::Need;
-use crate::token::state::{Answer, TokenState, Unavailable};
+use crate::token::state::{Answer, Held, Renewal, SignedOut, TokenState, Unavailable};
 use crate::token::{Scope, TokenSet};
 
 /// An account at a time.
@@ -101,6 +101,17 @@ impl View {
             Answer::Serve(tokens) => Some(Served { tokens, stale: None }),
             Answer::ServeStale(..) | Answer::Renew | Answer::Wait | Answer::Fail(_) => None,
         }
+    }
+
+    /// Returns, in words, that the login will not last, if it will not.
+    pub fn warning(&self, now: Moment) -> Option<String> {
+        let will_expire = Renewal::Impossible { then: SignedOut::Expired };
+        let is_signed_in = matches!(self.state.held(now), Held::SignedIn(_));
+        (is_signed_in && self.state.renewal() == will_expire).then(|| {
+            "the issuer gave no refresh token, so this login ends with its access token: ask for one by a scope such as \
+             offline_access, which some issuers want together with extra_params = { authorization = { prompt = \"consent\" } }"
+                .to_owned()
+        })
     }
 
     /// Returns the best that there is, without waiting for anything.
