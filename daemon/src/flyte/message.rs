@@ -19,8 +19,6 @@ pub(crate) struct OAuth2Metadata {
     pub(crate) authorization_endpoint: String,
     #[prost(string, tag = "3")]
     pub(crate) token_endpoint: String,
-    #[prost(string, repeated, tag = "6")]
-    pub(crate) token_endpoint_auth_methods_supported: Vec<String>,
     #[prost(string, repeated, tag = "8")]
     pub(crate) code_challenge_methods_supported: Vec<String>,
     #[prost(string, tag = "10")]
@@ -61,7 +59,6 @@ impl Said {
                 issuer: issuer.to_owned(),
                 authorization_endpoint: format!("{issuer}/authorize"),
                 token_endpoint: format!("{issuer}/token"),
-                token_endpoint_auth_methods_supported: vec!["client_secret_basic".to_owned()],
                 code_challenge_methods_supported: vec!["S256".to_owned()],
                 device_authorization_endpoint: format!("{issuer}/device"),
             },

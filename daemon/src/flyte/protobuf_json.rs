@@ -16,8 +16,6 @@ pub(super) struct MetadataMembers<'a> {
     authorization_endpoint: Member<'a>,
     #[serde(borrow, alias = "tokenEndpoint")]
     token_endpoint: Member<'a>,
-    #[serde(borrow, alias = "tokenEndpointAuthMethodsSupported")]
-    token_endpoint_auth_methods_supported: Member<'a>,
     #[serde(borrow, alias = "codeChallengeMethodsSupported")]
     code_challenge_methods_supported: Member<'a>,
     #[serde(borrow, alias = "deviceAuthorizationEndpoint")]
@@ -45,7 +43,6 @@ impl From<MetadataMembers<'_>> for OAuth2Metadata {
             issuer: string(members.issuer),
             authorization_endpoint: string(members.authorization_endpoint),
             token_endpoint: string(members.token_endpoint),
-            token_endpoint_auth_methods_supported: strings(members.token_endpoint_auth_methods_supported),
             code_challenge_methods_supported: strings(members.code_challenge_methods_supported),
             device_authorization_endpoint: string(members.device_authorization_endpoint),
         }
