@@ -23,7 +23,7 @@ use crate::grant::program::Environment;
 use crate::oauth::discovery::Discovery;
 use crate::oauth::http::Http;
 use crate::oauth::transport::{Transport, Trust};
-use crate::oauth::{Client, ExtraParameters, LoopbackHttp, Server};
+use crate::oauth::{Client, ClientId, ExtraParameters, LoopbackHttp, Server};
 use crate::token::Target;
 
 /// One named login, as the configuration has it.
@@ -50,7 +50,7 @@ pub enum Provider {
 pub struct IssuerSettings {
     /// Who says where the authorization server is.
     pub site: Site,
-    /// The client that we are. With a Flyte endpoint its id may be empty: then the endpoint says it.
+    /// The client that we are.
     pub client: Client,
     /// How tokens are obtained there.
     pub grant: Grant,
@@ -191,10 +191,15 @@ impl IssuerSettings {
             Grant::DeviceCode => "device_code",
             Grant::ClientCredentials => "client_credentials",
         };
+        let client_id = match &self.client.id {
+            ClientId::Given(id) => id.as_str(),
+            // Whatever it names: its words may change, and the tokens stay good.
+            ClientId::FromEndpoint => "",
+        };
         let Target { scope, audience, resources } = &self.target;
         let parts = [
             self.site.to_string(),
-            self.client.id.clone(),
+            client_id.to_owned(),
             kind.to_owned(),
             scope.to_string(),
             audience.clone().unwrap_or_default(),
@@ -279,7 +284,7 @@ mod tests {
         let settings = IssuerSettings {
             site: Site::Issuer(Server::Discovered { issuer, loopback: LoopbackHttp::Allowed }),
             client: Client {
-                id: "ci".to_owned(),
+                id: ClientId::Given("ci".to_owned()),
                 authentication: ClientAuthentication::SecretBasic(ClientSecret::Value("s".into())),
             },
             grant: Grant::ClientCredentials,
@@ -313,7 +318,10 @@ mod tests {
                 issuer: "https://i".to_owned(),
                 loopback: LoopbackHttp::Refused,
             }),
-            client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
+            client: Client {
+                id: ClientId::Given("cli".to_owned()),
+                authentication: ClientAuthentication::None,
+            },
             grant: Grant::DeviceCode,
             target: Target { scope: Scope::parse("all"), ..Target::default() },
             extra: ExtraParameters::default(),
@@ -327,7 +335,7 @@ mod tests {
         assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
         let Provider::Issuer(settings) = account.provider else { panic!("an issuer") };
         let endpoint = Endpoint::parse("https://flyte", Plaintext::Refused).unwrap();
-        let client = Client { id: String::new(), ..settings.client };
+        let client = Client { id: ClientId::FromEndpoint, ..settings.client };
         let target = Target::default();
         let settings = IssuerSettings { site: Site::Flyte(endpoint), client, target, ..settings };
         let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };

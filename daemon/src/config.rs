@@ -150,7 +150,7 @@ mod tests {
     use crate::flyte::{Endpoint, Plaintext};
     use crate::grant::command::DEFAULT_ASSUMED_LIFETIME;
     use crate::oauth::{
-        ClientAuthentication, ClientSecret, CodeExchange, EndpointUrl, Endpoints, ExtraParameters,
+        ClientAuthentication, ClientId, ClientSecret, CodeExchange, EndpointUrl, Endpoints, ExtraParameters,
         LoopbackHttp, Server,
     };
     use crate::token::Scope;
@@ -196,7 +196,7 @@ mod tests {
         let corp = issuer_of(&config, "corp");
         let issuer = "https://login.example.com/tenant/".to_owned();
         assert_eq!(corp.site, Site::Issuer(Server::Discovered { issuer, loopback: LoopbackHttp::Refused }));
-        assert_eq!(corp.client.id, "cli");
+        assert_eq!(corp.client.id, ClientId::Given("cli".to_owned()));
         assert!(matches!(corp.client.authentication, ClientAuthentication::None));
         assert_eq!(corp.grant, Grant::DeviceCode);
         assert_eq!(corp.target.scope, Scope::parse("offline_access openid"));
@@ -517,14 +517,14 @@ config.toml:14: key with no value, expected `=`"#
             "prod",
         );
         let endpoint = Endpoint::parse("dns:///flyte", Plaintext::Refused).unwrap();
-        assert_eq!((prod.site, prod.client.id.as_str()), (Site::Flyte(endpoint), ""));
+        assert_eq!((prod.site, prod.client.id), (Site::Flyte(endpoint), ClientId::FromEndpoint));
         assert!(prod.target.scope.is_empty());
         let text = "[accounts.ci]\nflyte = 'flyte:81'\ninsecure = true\ngrant = 'client_credentials'\nclient_id = 'ci'\n\
                     client_secret = { file = '/s' }\n";
         let ci = parse(text).unwrap();
         let endpoint = Endpoint::parse("http://flyte:81", Plaintext::Wanted).unwrap();
         assert_eq!(issuer_of(&ci, "ci").site, Site::Flyte(endpoint));
-        assert_eq!(issuer_of(&ci, "ci").client.id, "ci");
+        assert_eq!(issuer_of(&ci, "ci").client.id, ClientId::Given("ci".to_owned()));
         assert_eq!(
             account(&ci, "ci").warnings(),
             [

@@ -228,9 +228,18 @@ pub struct ExtraParameters {
 #[derive(Clone, Debug)]
 pub struct Client {
     /// RFC 6749 §2.2.
-    pub id: String,
+    pub id: ClientId,
     /// How we prove it.
     pub authentication: ClientAuthentication,
+}
+
+/// Which client an account is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientId {
+    /// This one.
+    Given(String),
+    /// The one that the account's Flyte endpoint names.
+    FromEndpoint,
 }
 
 /// How a client proves its identity (RFC 6749 §2.3, the names of OpenID Connect Core §9).

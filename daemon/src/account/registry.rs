@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::account::{Grant, IssuerSettings, Provider};
     use crate::grant::authorization_code::BrowserLogin;
-    use crate::oauth::{Client, ClientAuthentication, ExtraParameters, LoopbackHttp, Server};
+    use crate::oauth::{Client, ClientAuthentication, ClientId, ExtraParameters, LoopbackHttp, Server};
     use crate::token::{Scope, Target};
 
     fn account(name: &str, scope: &str) -> Account {
@@ -140,7 +140,10 @@ mod tests {
                 issuer: "https://login.example.com".to_owned(),
                 loopback,
             }),
-            client: Client { id: "cli".to_owned(), authentication: ClientAuthentication::None },
+            client: Client {
+                id: ClientId::Given("cli".to_owned()),
+                authentication: ClientAuthentication::None,
+            },
             grant: Grant::DeviceCode,
             target: Target { scope: Scope::parse(scope), ..Target::default() },
             extra: ExtraParameters::default(),

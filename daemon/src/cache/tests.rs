@@ -27,7 +27,7 @@ use crate::grant::authorization_code::BrowserLogin;
 use crate::grant::{
     Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Revoked, TokenSource, Wanted,
 };
-use crate::oauth::{Client, ClientAuthentication, ExtraParameters, LoopbackHttp, Server};
+use crate::oauth::{Client, ClientAuthentication, ClientId, ExtraParameters, LoopbackHttp, Server};
 use crate::store::key::KeyChoice;
 use crate::store::{Sources, Store};
 use crate::token::failure::Failure;
@@ -279,7 +279,10 @@ fn account(client_id: &str) -> Account {
             issuer: "https://i".to_owned(),
             loopback: LoopbackHttp::Refused,
         }),
-        client: Client { id: client_id.to_owned(), authentication: ClientAuthentication::None },
+        client: Client {
+            id: ClientId::Given(client_id.to_owned()),
+            authentication: ClientAuthentication::None,
+        },
         grant: Grant::DeviceCode,
         target: Target::default(),
         extra: ExtraParameters::default(),

@@ -8,7 +8,7 @@ use crate::config::environment::Environment;
 use crate::config::report::{Reported, Wrong};
 use crate::config::server::FLYTE;
 use crate::config::table::{Entry, Table};
-use crate::oauth::{Client, ClientAuthentication, ClientSecret};
+use crate::oauth::{Client, ClientAuthentication, ClientId, ClientSecret};
 
 /// The names of OpenID Connect Core §9.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -37,10 +37,10 @@ pub(super) fn client(
     let key_id = table.parse("private_key_id", key_id);
     let method = table.read("client_authentication");
     let id = if table.has(FLYTE) {
-        // The Flyte endpoint says it.
-        id.map(Option::unwrap_or_default)
+        id.map(|id| id.map_or(ClientId::FromEndpoint, ClientId::Given))
     } else {
-        table.require("client_id", id, Wrong::new("missing").hint("write the id that the issuer gave you"))
+        let missing = Wrong::new("missing").hint("write the id that the issuer gave you");
+        table.require("client_id", id, missing).map(ClientId::Given)
     };
     let secret = match (grant, &secret) {
         (Ok(Grant::ClientCredentials), Ok(None)) if !table.has("private_key") => {

@@ -101,7 +101,7 @@ async fn begin(issuer: Arc<Issuer>, browser: BrowserLogin) -> Result<Login, Fail
     let loopback = Loopback::bind(&redirect_uri, browser.pages).await?;
     let attempt = Attempt::new(Asked {
         endpoints: &known.endpoints,
-        client_id: &known.client.id,
+        client_id: &known.client_id,
         redirect_uri: loopback.redirect_uri(),
         target: &known.target,
         extra: &issuer.extra.authorization,

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::grant::program::{self, Environment};
 use crate::oauth::client_assertion::{Assertor, InvalidKey, SigningKey};
 use crate::oauth::client_auth::{Credentials, Proof};
-use crate::oauth::{Client, ClientAuthentication, ClientSecret};
+use crate::oauth::{ClientAuthentication, ClientSecret};
 use crate::token::failure::Failure;
 
 /// Far more than any secret has; a larger file is the wrong one.
@@ -55,11 +55,12 @@ impl Error {
 
 /// Returns the client with its secret in hand. `audience` is whom it proves its identity to, where it signs that.
 pub(crate) async fn credentials(
-    client: &Client,
+    client_id: &str,
+    authentication: &ClientAuthentication,
     audience: &str,
     environment: &Environment,
 ) -> Result<Credentials, Failure> {
-    let proof = match &client.authentication {
+    let proof = match authentication {
         ClientAuthentication::None => Ok(Proof::None),
         ClientAuthentication::SecretBasic(secret) => fetch(secret, environment).await.map(Proof::Basic),
         ClientAuthentication::SecretBasicRawId(secret) => {
@@ -71,7 +72,7 @@ pub(crate) async fn credentials(
         }
     };
     let proof = proof.map_err(|error| error.classify())?;
-    Ok(Credentials { client_id: client.id.clone(), proof })
+    Ok(Credentials { client_id: client_id.to_owned(), proof })
 }
 
 async fn assertor(
@@ -153,9 +154,9 @@ mod tests {
     }
 
     async fn fetched(secret: ClientSecret) -> Result<String, Failure> {
-        let client =
-            Client { id: "cli".to_owned(), authentication: ClientAuthentication::SecretPost(secret) };
-        let credentials = credentials(&client, "https://i", &Environment::from_own([])).await?;
+        let authentication = ClientAuthentication::SecretPost(secret);
+        let credentials =
+            credentials("cli", &authentication, "https://i", &Environment::from_own([])).await?;
         Ok(credentials.secret().unwrap().expose_secret().to_owned())
     }
 
@@ -181,8 +182,7 @@ mod tests {
         let proof = async |text: &str| {
             let key = ClientSecret::Value(text.into());
             let authentication = ClientAuthentication::PrivateKeyJwt { key, key_id: None };
-            let client = Client { id: "cli".to_owned(), authentication };
-            credentials(&client, "https://i", &Environment::from_own([])).await
+            credentials("cli", &authentication, "https://i", &Environment::from_own([])).await
         };
         let good = proof(ec_pem().expose_secret()).await.unwrap();
         assert!(matches!(&good.proof, Proof::Assertion(assertor) if assertor.audience == "https://i"));

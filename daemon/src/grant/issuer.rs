@@ -21,7 +21,7 @@ use crate::oauth::http::Http;
 use crate::oauth::request::Request;
 use crate::oauth::revocation::{self, Answered, Subject};
 use crate::oauth::token_endpoint::{self, Exchange, Terms};
-use crate::oauth::{Client, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp};
+use crate::oauth::{Client, ClientId, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp};
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Target, TokenSet};
 
@@ -61,8 +61,8 @@ pub(crate) enum Site {
 pub(crate) struct Known {
     /// Where the requests go.
     pub(crate) endpoints: Endpoints,
-    /// Who asks.
-    pub(crate) client: Client,
+    /// Which client asks.
+    pub(crate) client_id: String,
     /// For what, and for whom.
     pub(crate) target: Target,
     /// Where the browser is to be sent back to, where the issuer says so.
@@ -74,12 +74,12 @@ pub(crate) struct Known {
 impl Issuer {
     /// Returns what is known, and discovers what is not.
     pub(crate) async fn known(&self) -> Result<Known, Failure> {
-        let (client, target) = (self.client.clone(), self.target.clone());
         match &self.site {
             Site::Issuer(discovery) => {
                 let discovered = discovery.endpoints(self.clock.now()).await;
                 let endpoints = discovered.map_err(|error| error.classify())?;
-                Ok(Known { endpoints, client, target, redirect_uri: None, header: None })
+                let (client_id, target) = (self.client_id(None)?, self.target.clone());
+                Ok(Known { endpoints, client_id, target, redirect_uri: None, header: None })
             }
             Site::Flyte(discovery) => self.completed(discovery.auth_metadata(self.loopback).await?),
         }
@@ -87,14 +87,8 @@ impl Issuer {
 
     /// Returns the settings, with what a Flyte endpoint says where they say nothing.
     fn completed(&self, found: AuthMetadata) -> Result<Known, Failure> {
-        let (mut client, mut target) = (self.client.clone(), self.target.clone());
-        if client.id.is_empty() {
-            client.id = found.client_id.ok_or_else(|| {
-                Failure::misconfigured(
-                    "the Flyte endpoint does not say which client to be: configure client_id",
-                )
-            })?;
-        }
+        let client_id = self.client_id(found.client_id)?;
+        let mut target = self.target.clone();
         if target.scope.is_empty() {
             target.scope = found.scope;
         }
@@ -104,14 +98,26 @@ impl Issuer {
             let parsed = text.parse();
             parsed.inspect_err(|error| tracing::warn!(%error, "the Flyte endpoint's redirect_uri")).ok()
         });
-        Ok(Known { endpoints: found.endpoints, client, target, redirect_uri, header: found.header })
+        Ok(Known { endpoints: found.endpoints, client_id, target, redirect_uri, header: found.header })
+    }
+
+    /// Returns the client to be: the settings' word, or else the endpoint's.
+    fn client_id(&self, said: Option<String>) -> Result<String, Failure> {
+        let id = match &self.client.id {
+            ClientId::Given(id) => Some(id.clone()),
+            ClientId::FromEndpoint => said,
+        };
+        id.ok_or_else(|| {
+            Failure::misconfigured("the Flyte endpoint does not say which client to be: configure client_id")
+        })
     }
 
     /// Returns the client with its secret in hand.
     pub(crate) async fn credentials(&self, known: &Known) -> Result<Credentials, Failure> {
         let Endpoints { issuer, token, .. } = &known.endpoints;
         let audience = issuer.as_deref().unwrap_or(token.url().as_str());
-        client_secret::credentials(&known.client, audience, &self.environment).await
+        let authentication = &self.client.authentication;
+        client_secret::credentials(&known.client_id, authentication, audience, &self.environment).await
     }
 
     /// Addresses an endpoint.
@@ -187,7 +193,7 @@ impl Issuer {
             site: Site::Issuer(Discovery::new(crate::oauth::Server::Given(endpoints), http.clone())),
             http,
             clock: Clock::system(),
-            client: Client { id: "cli".to_owned(), authentication },
+            client: Client { id: ClientId::Given("cli".to_owned()), authentication },
             target: Target { scope: crate::token::Scope::parse("all"), ..Target::default() },
             extra: ExtraParameters::default(),
             loopback: LoopbackHttp::Allowed,
@@ -254,14 +260,14 @@ mod tests {
     }
 
     /// Returns an issuer that a Flyte endpoint tells about, for a client with these settings.
-    fn by_flyte(flyte: &ScriptedFlyte, client_id: &str, scope: &str) -> Issuer {
+    fn by_flyte(flyte: &ScriptedFlyte, id: ClientId, scope: &str) -> Issuer {
         let endpoints = Endpoints::at(EndpointUrl::parse("https://unused", LoopbackHttp::Refused).unwrap());
         let issuer = issuer(endpoints);
         let discoveries = flyte::discovery::Discoveries::new(Path::new("/dev/null"), issuer.clock.clone());
         let transport = crate::oauth::transport::Transport::default();
         Issuer {
             site: Site::Flyte(discoveries.of(&flyte.endpoint(), &issuer.http, &transport)),
-            client: Client { id: client_id.to_owned(), ..issuer.client },
+            client: Client { id, ..issuer.client },
             target: Target { scope: Scope::parse(scope), ..Target::default() },
             ..issuer
         }
@@ -270,20 +276,21 @@ mod tests {
     #[tokio::test]
     async fn a_flyte_endpoint_says_what_the_settings_do_not_and_no_more() {
         let flyte = ScriptedFlyte::start().await;
+        let mine = || ClientId::Given("mine".to_owned());
         flyte.say_by_grpc(&Said::example("https://login.example.com"));
-        let known = by_flyte(&flyte, "", "").known().await.unwrap();
+        let known = by_flyte(&flyte, ClientId::FromEndpoint, "").known().await.unwrap();
         assert_eq!(known.endpoints.token.to_string(), "https://login.example.com/token");
-        assert_eq!((known.client.id.as_str(), known.target.scope), ("flytectl", Scope::parse("all offline")));
+        assert_eq!((known.client_id.as_str(), known.target.scope), ("flytectl", Scope::parse("all offline")));
         assert_eq!(known.target.audience.as_deref(), Some("https://flyte.example.com"));
         assert_eq!(known.header.as_deref(), Some("flyte-authorization"));
-        let known = by_flyte(&flyte, "mine", "less").known().await.unwrap();
-        assert_eq!((known.client.id.as_str(), known.target.scope), ("mine", Scope::parse("less")));
+        let known = by_flyte(&flyte, mine(), "less").known().await.unwrap();
+        assert_eq!((known.client_id.as_str(), known.target.scope), ("mine", Scope::parse("less")));
 
         let silent =
             Said { client: PublicClientConfig::default(), ..Said::example("https://login.example.com") };
         flyte.say_by_grpc(&silent);
-        assert!(by_flyte(&flyte, "mine", "").known().await.is_ok());
-        let failure = by_flyte(&flyte, "", "").known().await.unwrap_err();
+        assert!(by_flyte(&flyte, mine(), "").known().await.is_ok());
+        let failure = by_flyte(&flyte, ClientId::FromEndpoint, "").known().await.unwrap_err();
         assert!(failure.to_string().ends_with("configure client_id"), "{failure}");
     }
 
@@ -292,7 +299,8 @@ mod tests {
         let flyte = ScriptedFlyte::start().await;
         flyte.say_by_grpc(&Said::example("https://evil.example.com"));
         let refresh = refresh_token("https://login.example.com");
-        let failure = by_flyte(&flyte, "", "").refresh(refresh, Wanted::Own).await.unwrap_err();
+        let failure =
+            by_flyte(&flyte, ClientId::FromEndpoint, "").refresh(refresh, Wanted::Own).await.unwrap_err();
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
         assert!(failure.to_string().contains("https://evil.example.com"), "{failure}");
     }
