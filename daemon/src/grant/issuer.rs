@@ -4,8 +4,10 @@
 //! today.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::flyte;
@@ -21,9 +23,13 @@ use crate::oauth::http::Http;
 use crate::oauth::request::Request;
 use crate::oauth::revocation::{self, Answered, Subject};
 use crate::oauth::token_endpoint::{self, Exchange, Terms};
-use crate::oauth::{Client, ClientId, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp};
+use crate::oauth::{Client, ClientId, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp, Server};
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Target, TokenSet};
+
+/// How long a logout may look for the place where tokens are taken back. Whoever logs out waits for it, and for the
+/// revocation itself.
+const LOOKUP: Duration = Duration::from_secs(8);
 
 /// What every grant needs in order to speak to its issuer.
 #[derive(Debug)]
@@ -169,18 +175,39 @@ impl Issuer {
     pub(crate) async fn revoke(&self, tokens: TokenSet) -> Result<Revoked, Failure> {
         let known = self.known().await?;
         let endpoints = &known.endpoints;
-        let Some(endpoint) = &endpoints.revocation else { return Ok(Revoked::Unsupported) };
         let home = tokens
             .refresh
             .as_ref()
             .map_or_else(|| endpoints.token.origin(), |refresh| refresh.origin.clone());
-        stays_home("revocation", endpoint, &home)?;
+        let found = match (&endpoints.revocation, &self.site) {
+            (Some(endpoint), _) => Some(endpoint.clone()),
+            (None, Site::Issuer(_)) => None,
+            (None, Site::Flyte(_)) => self.revocation_by_issuer(endpoints, &home).await,
+        };
+        let Some(endpoint) = found else { return Ok(Revoked::Unsupported) };
+        stays_home("revocation", &endpoint, &home)?;
         let credentials = self.credentials(&known).await?;
-        let answered = revocation::revoke(&self.request(endpoint, &credentials), Subject::of(&tokens)).await;
+        let answered = revocation::revoke(&self.request(&endpoint, &credentials), Subject::of(&tokens)).await;
         match answered.map_err(|error| error.classify(Presented::ClientAlone))? {
             Answered::Revoked => Ok(Revoked::Yes),
             Answered::Unsupported => Ok(Revoked::Unsupported),
         }
+    }
+
+    /// Finds where tokens are taken back in the metadata of the issuer that a Flyte endpoint names, which has no word
+    /// for it itself. An endpoint away from `home` counts as none: nobody could mend that.
+    async fn revocation_by_issuer(&self, endpoints: &Endpoints, home: &str) -> Option<EndpointUrl> {
+        let issuer = endpoints.issuer.clone()?;
+        let server = Server::Discovered { issuer: issuer.clone(), loopback: self.loopback };
+        let discovery = Discovery::new(server, self.http.clone());
+        let discovered = timeout(LOOKUP, discovery.endpoints(self.clock.now())).await;
+        let discovered = discovered.map_err(|_| format!("nothing within {LOOKUP:?}"));
+        discovered
+            .and_then(|endpoints| endpoints.map_err(|error| error.to_string()))
+            .inspect_err(|reason| tracing::info!(%issuer, reason, "cannot learn where tokens are revoked"))
+            .ok()?
+            .revocation
+            .filter(|endpoint| endpoint.origin() == home)
     }
 }
 
@@ -190,7 +217,7 @@ impl Issuer {
     pub(crate) fn fake(endpoints: Endpoints, authentication: crate::oauth::ClientAuthentication) -> Self {
         let http = Http::new().unwrap();
         Self {
-            site: Site::Issuer(Discovery::new(crate::oauth::Server::Given(endpoints), http.clone())),
+            site: Site::Issuer(Discovery::new(Server::Given(endpoints), http.clone())),
             http,
             clock: Clock::system(),
             client: Client { id: ClientId::Given("cli".to_owned()), authentication },
@@ -303,6 +330,57 @@ mod tests {
             by_flyte(&flyte, ClientId::FromEndpoint, "").refresh(refresh, Wanted::Own).await.unwrap_err();
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
         assert!(failure.to_string().contains("https://evil.example.com"), "{failure}");
+    }
+
+    /// Returns the metadata of a server that is an issuer, in which this is where tokens are taken back.
+    fn issuer_metadata(server: &ScriptedServer, revocation: &str) -> Vec<u8> {
+        let issuer = server.issuer();
+        json(
+            200,
+            &format!(
+                r#"{{"issuer":"{issuer}","token_endpoint":"{issuer}/t","revocation_endpoint":"{revocation}"}}"#
+            ),
+        )
+    }
+
+    #[tokio::test]
+    async fn what_a_flyte_endpoint_does_not_say_about_revocation_its_issuer_says() {
+        let (flyte, server) =
+            (ScriptedFlyte::start().await, ScriptedServer::answering([json(404, "")]).await);
+        flyte.say_by_grpc(&Said::example(&server.issuer()));
+        let issuer = by_flyte(&flyte, ClientId::FromEndpoint, "");
+        let home = server.issuer();
+        server.then([issuer_metadata(&server, &format!("{home}/revoke")), json(200, "")]);
+        assert_eq!(issuer.revoke(tokens(Some(refresh_token(&home)))).await, Ok(Revoked::Yes));
+        let requests = server.requests();
+        assert!(requests[0].starts_with("GET /.well-known/oauth-authorization-server "), "{requests:?}");
+        assert!(
+            requests[1].starts_with("POST /revoke ") && requests[1].contains("token=RT&"),
+            "{requests:?}"
+        );
+        assert_eq!(requests.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_a_flyte_endpoint_names_gets_no_token_of_another_origin() {
+        let (flyte, server) =
+            (ScriptedFlyte::start().await, ScriptedServer::answering([json(404, "")]).await);
+        let elsewhere = ScriptedServer::answering([json(200, "")]).await;
+        flyte.say_by_grpc(&Said::example(&server.issuer()));
+        let issuer = by_flyte(&flyte, ClientId::FromEndpoint, "");
+        let home = server.issuer();
+        let another = issuer_metadata(&elsewhere, &format!("{home}/revoke"));
+        let away = issuer_metadata(&server, &format!("{}/revoke", elsewhere.issuer()));
+        for trouble in [json(503, ""), another, away, json(404, "")] {
+            server.then([trouble]);
+            let revoked = issuer.revoke(tokens(Some(refresh_token(&home)))).await;
+            assert_eq!(revoked, Ok(Revoked::Unsupported));
+        }
+        server.then([issuer_metadata(&server, &format!("{home}/revoke"))]);
+        let foreign = issuer.revoke(tokens(Some(refresh_token("https://login.example.com")))).await;
+        assert_eq!(foreign, Ok(Revoked::Unsupported));
+        assert!(elsewhere.requests().is_empty());
+        assert!(server.requests().iter().all(|request| request.starts_with("GET ")));
     }
 
     #[tokio::test]
