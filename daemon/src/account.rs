@@ -136,6 +136,14 @@ impl Account {
         }
     }
 
+    /// Returns the Flyte endpoint that says where it logs in, if that is what says it.
+    pub(crate) fn flyte(&self) -> Option<&Endpoint> {
+        match &self.provider {
+            Provider::Issuer(IssuerSettings { site: Site::Flyte(endpoint), .. }) => Some(endpoint),
+            Provider::Issuer(IssuerSettings { site: Site::Issuer(_), .. }) | Provider::Program(_) => None,
+        }
+    }
+
     /// Returns what its own tokens are asked for, as far as the configuration says.
     pub fn target(&self) -> Target {
         match &self.provider {

@@ -14,27 +14,21 @@ use integration_tests::issuer::settings::Settings;
 use integration_tests::keyring::Keyring;
 use integration_tests::patience::{SOON, eventually};
 use keyfob_protocol::account::AccountState;
+use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use keyfob_protocol::import::{ForeignClient, ForeignSessions};
 
-const ENDPOINT: &str = "dns:///flyte.example.com";
-
 /// A client that uses keyfob already.
-const YAML: &str = "admin:\n  endpoint: dns:///flyte.example.com\n  authType: ExternalCommand\n  \
+const YAML: &str = "admin:\n  endpoint: dns:///HOST\n  insecure: true\n  authType: ExternalCommand\n  \
                     command: [keyfob, token, flyte]\n  disableKeyring: true\n";
 
-/// Where each client keeps a session, and what it writes there for a refresh token.
+/// Where each client keeps a session with HOST, and what it writes there for a refresh token.
 const LAYOUTS: [(ForeignClient, &str, &str, &str); 3] = [
-    (ForeignClient::Flytekit, "flyte.example.com", "refresh_token", "REFRESH"),
-    (
-        ForeignClient::Flyte,
-        "flyte.example.com",
-        "tokens",
-        r#"{"access_token": "CANARY", "refresh_token": "REFRESH"}"#,
-    ),
+    (ForeignClient::Flytekit, "HOST", "refresh_token", "REFRESH"),
+    (ForeignClient::Flyte, "HOST", "tokens", r#"{"access_token": "CANARY", "refresh_token": "REFRESH"}"#),
     (
         ForeignClient::Flytectl,
         "flytectl",
-        "dns:///flyte.example.com:flytectl-user",
+        "dns:///HOST:flytectl-user",
         r#"{"access_token":"CANARY","token_type":"Bearer","refresh_token":"REFRESH","expiry":"2026-01-01T00:00:00Z"}"#,
     ),
 ];
@@ -45,10 +39,10 @@ fn a_session_in_the_keyring_is_taken_over_in_each_layout_and_then_deleted_there(
         let issuer = FakeIssuer::start(Settings::default());
         let keyring = Keyring::unlocked();
         let refresh = session(&issuer);
-        keyring.keep(service, user, &written.replace("REFRESH", &refresh));
+        keep(&keyring, &issuer, (service, user), &written.replace("REFRESH", &refresh));
         let daemon = daemon(&issuer, Some(&keyring));
 
-        let listed = sessions(&daemon);
+        let listed = sessions(&daemon, &issuer);
         assert_eq!(listed.sessions.len(), 1, "{listed:?}");
         assert_eq!((listed.sessions[0].client, listed.sessions[0].is_renewable), (client, true));
         let output = daemon.shim(&["setup", "flyte", "--import"]);
@@ -68,11 +62,13 @@ fn a_session_in_the_keyring_is_taken_over_in_each_layout_and_then_deleted_there(
 fn a_session_in_a_plain_file_is_taken_over_and_the_rest_of_the_file_stays() {
     let encoded = |text: &str| STANDARD.encode(text);
     for (below, section, key) in [
-        (".flyte/keyring.cfg", "flyte.example.com", "tokens"),
-        (".union/keyring.cfg", "flyte.example.com", "refresh_token"),
-        (".local/share/python_keyring/keyring_pass.cfg", "flyte_2Eexample_2Ecom", "refresh_5ftoken"),
+        (".flyte/keyring.cfg", "HOST", "tokens"),
+        (".union/keyring.cfg", "HOST", "refresh_token"),
+        (".local/share/python_keyring/keyring_pass.cfg", "ESCAPED", "refresh_5ftoken"),
     ] {
         let issuer = FakeIssuer::start(Settings::default());
+        let escaped = host(&issuer).replace('.', "_2E").replace(':', "_3A");
+        let section = section.replace("HOST", host(&issuer)).replace("ESCAPED", &escaped);
         let refresh = session(&issuer);
         let secret = if key == "tokens" { format!("{{\"refresh_token\": \"{refresh}\"}}") } else { refresh };
         let value = encoded(&secret);
@@ -98,7 +94,7 @@ fn a_session_that_the_issuer_refuses_stays_where_it_is() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
     let refresh = session(&issuer);
-    keyring.keep("flyte.example.com", "refresh_token", &refresh);
+    keep(&keyring, &issuer, ("HOST", "refresh_token"), &refresh);
     issuer.end_all_logins();
     let daemon = daemon(&issuer, Some(&keyring));
     let output = daemon.shim(&["setup", "flyte", "--import"]);
@@ -113,7 +109,7 @@ fn sessions_that_shadow_the_command_are_named_and_left_alone() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
     for (_, service, user, written) in LAYOUTS {
-        keyring.keep(service, user, written);
+        keep(&keyring, &issuer, (service, user), written);
     }
     let daemon = daemon(&issuer, Some(&keyring));
     let output = daemon.shim(&["setup", "flyte"]);
@@ -128,19 +124,57 @@ fn sessions_that_shadow_the_command_are_named_and_left_alone() {
 fn a_locked_keyring_stays_locked_and_a_missing_one_holds_up_nothing() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
-    keyring.keep("flyte.example.com", "refresh_token", "REFRESH");
+    keep(&keyring, &issuer, ("HOST", "refresh_token"), "REFRESH");
     keyring.lock();
     let daemon = daemon(&issuer, Some(&keyring));
-    let listed = sessions(&daemon);
+    let listed = sessions(&daemon, &issuer);
     assert!(listed.is_locked && listed.sessions.is_empty(), "{listed:?}");
     let output = daemon.shim(&["setup", "flyte", "--import"]);
     assert!(output.stdout.contains("is locked"), "{output:?}");
     assert!(keyring.is_locked());
     keyring.die();
-    assert_eq!(sessions(&daemon), ForeignSessions::default());
+    assert_eq!(sessions(&daemon, &issuer), ForeignSessions::default());
     let output = daemon.shim(&["setup", "flyte", "--import"]);
     assert!(output.stdout.contains("no other client has a session"), "{output:?}");
     assert!(output.stdout.contains("keyfob login flyte"), "{output:?}");
+}
+
+#[test]
+fn a_session_goes_to_an_account_for_the_same_endpoint_and_to_no_other() {
+    let [issuer, other] = [(); 2].map(|()| FakeIssuer::start(Settings::default()));
+    let keyring = Keyring::unlocked();
+    let refresh = session(&other);
+    keep(&keyring, &other, ("HOST", "refresh_token"), &refresh);
+    let home = Home::new().set("DBUS_SESSION_BUS_ADDRESS", &keyring.bus_address());
+    home.configure(&(HEAD.to_owned() + &account("flyte", &issuer) + &config::account("prod", &other)));
+    let daemon = Daemon::start_in(home);
+    let import = |account: &str, endpoint: &str| {
+        let body = format!(r#"{{"endpoint":"{endpoint}","donors":"delete"}}"#);
+        daemon.send(&format!("/v1/accounts/{account}/import"), &body)
+    };
+    let (ours, theirs) = (host(&issuer), host(&other));
+
+    for spelling in [ours.to_owned(), format!("dns:///{ours}"), format!("http://{ours}/")] {
+        let answer = import("flyte", &spelling);
+        assert_eq!(answer.status, ErrorCode::LoginRequired.status(), "nobody has one for it: {answer:?}");
+    }
+    for endpoint in [theirs.to_owned(), format!("dns:///{theirs}"), format!("{theirs}@{ours}"), String::new()]
+    {
+        let refused: ErrorBody = import("flyte", &endpoint).json();
+        assert_eq!(refused.error, ErrorCode::BadRequest, "{endpoint}: {refused:?}");
+        assert_eq!(
+            refused.message,
+            format!("flyte is for the Flyte endpoint dns:///{ours}, and for no other")
+        );
+        assert!(refused.hint.unwrap().ends_with("run: keyfob login flyte"));
+    }
+    let refused: ErrorBody = import("prod", theirs).json();
+    assert_eq!(refused.error, ErrorCode::Misconfigured, "{refused:?}");
+    assert!(refused.hint.unwrap().contains("flyte = \"dns:///HOST\""), "{}", refused.message);
+
+    assert_eq!(keyring.secrets(), 1);
+    assert_eq!(issuer.ledger().token_requests.len(), 0);
+    assert_eq!(other.ledger().requests("refresh_token").len(), 0);
 }
 
 /// Returns the refresh token of a login that another client made.
@@ -155,12 +189,31 @@ fn daemon(issuer: &FakeIssuer, keyring: Option<&Keyring>) -> Daemon {
     let home = keyring.map_or_else(Home::new, |keyring| {
         Home::new().set("DBUS_SESSION_BUS_ADDRESS", &keyring.bus_address())
     });
-    home.configure(&(HEAD.replace("prod", "flyte") + &config::account("flyte", issuer)));
+    home.configure(&(HEAD.replace("prod", "flyte") + &account("flyte", issuer)));
     fs::create_dir(home.path(".flyte")).unwrap();
-    home.write(".flyte/config.yaml", YAML, 0o600);
+    home.write(".flyte/config.yaml", &YAML.replace("HOST", host(issuer)), 0o600);
     Daemon::start_in(home)
 }
 
-fn sessions(daemon: &Daemon) -> ForeignSessions {
-    daemon.api("GET", &format!("/v1/accounts/flyte/import?endpoint={ENDPOINT}")).json()
+fn sessions(daemon: &Daemon, issuer: &FakeIssuer) -> ForeignSessions {
+    daemon.api("GET", &format!("/v1/accounts/flyte/import?endpoint=dns:///{}", host(issuer))).json()
+}
+
+/// Keeps a session with an issuer in a keyring, as a client does.
+fn keep(keyring: &Keyring, issuer: &FakeIssuer, (service, user): (&str, &str), written: &str) {
+    let [service, user] = [service, user].map(|name| name.replace("HOST", host(issuer)));
+    keyring.keep(&service, &user, written);
+}
+
+/// Returns the host and port at which an issuer stands for the Flyte that has it built in: its metadata are where the
+/// gateway of that would have them.
+fn host(issuer: &FakeIssuer) -> &str {
+    issuer.url().strip_prefix("http://").unwrap()
+}
+
+/// Returns the section of an account for the Flyte at that address.
+fn account(name: &str, issuer: &FakeIssuer) -> String {
+    let server = format!("issuer = \"{}\"", issuer.url());
+    let flyte = format!("flyte = \"dns:///{}\"\ninsecure = true", host(issuer));
+    config::account(name, issuer).replace(&server, &flyte)
 }

@@ -1,7 +1,8 @@
 //! `/v1/accounts/{a}/import`: the sessions that other clients keep, and taking one over.
 //!
 //! The thing to get wrong: the donor's copy is deleted only once what came of it is stored here, and never where the
-//! exchange failed. So whoever asks may hang up, and the deletion still waits for the end.
+//! exchange failed. So whoever asks may hang up, and the deletion still waits for the end. And a session is for one Flyte
+//! endpoint: an account for another one would send it to a stranger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,10 @@ use keyfob_protocol::login::LoginStatus;
 use super::Api;
 use super::error::{self, ApiError, bad_request};
 use super::login::status;
+use crate::account::Account;
 use crate::cache::entry::Entry;
 use crate::cache::login::LoginProgress;
+use crate::flyte::Endpoint;
 use crate::flyte::keyring::{Client, Found, Keyrings, Place, Session, Silent};
 
 /// How long an exchange may take: discovery and a request, 15 seconds each at most.
@@ -45,6 +48,7 @@ pub(super) async fn import(
 ) -> Result<Json<LoginStatus>, ApiError> {
     let Json(ImportRequest { endpoint, donors }) = body.map_err(bad_request)?;
     let entry = api.cache.entry(&name)?;
+    is_for(&entry.view().account, &endpoint)?;
     let Found { sessions, is_locked } = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
     let refresh = sessions.iter().find_map(|session| session.refresh.clone());
     let refresh = refresh.ok_or_else(|| none_found(&entry, is_locked))?;
@@ -58,6 +62,27 @@ pub(super) async fn import(
         }
     }
     Ok(Json(status(&view, api.cache.clock().now())))
+}
+
+/// Makes sure that an account gets its tokens where the sessions for an endpoint came from. Only the endpoint can say
+/// where that is, so an account that names its issuer itself does not do.
+fn is_for(account: &Account, endpoint: &str) -> Result<(), ApiError> {
+    let name = &account.name;
+    let Some(own) = account.flyte() else {
+        let message =
+            format!("{name} names no Flyte endpoint, so nothing says that sessions for one are its own");
+        let hint = "write flyte = \"dns:///HOST\" in place of its issuer, then run: keyfob reload";
+        return Err(ApiError(ErrorBody::new(ErrorCode::Misconfigured, message).with_hint(hint)));
+    };
+    match Endpoint::parse(endpoint, own.plaintext()) {
+        Ok(asked) if asked == *own => Ok(()),
+        // What was asked for is left out: it is anybody's text.
+        Ok(_) | Err(_) => {
+            let message = format!("{name} is for the Flyte endpoint {own}, and for no other");
+            let hint = format!("name {own}, or run: keyfob login {name}");
+            Err(ApiError(ErrorBody::new(ErrorCode::BadRequest, message).with_hint(hint)))
+        }
+    }
 }
 
 /// Deletes the donors' copies when the exchange has succeeded, which it may have already.
