@@ -3,15 +3,19 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use integration_tests::daemon::Daemon;
 use integration_tests::flyte_admin::FlyteAdmin;
 use integration_tests::flyte2_backend::Flyte2Backend;
+use integration_tests::flytekit::Flytekit;
 use integration_tests::home::Home;
 use integration_tests::oidc_provider::{self, OidcProvider};
 use integration_tests::patience::{eventually, found};
+use integration_tests::resource_server::ResourceServer;
+use keyfob_protocol::daemon::{LogoutReport, Revocation};
 use keyfob_protocol::login::LoginState;
 
 /// The shortest lifetime that keyfob renews ahead of: at half of it.
@@ -65,13 +69,8 @@ fn a_flyte_2_says_it_by_connect_to_who_believes_its_authority() {
     let issuer = OidcProvider::start(LIFETIME);
     let backend = Flyte2Backend::start(&issuer);
     let home = Home::new();
-    let authority = backend.authority().display();
-    let tls = |ca_file: &str| {
-        let endpoint = backend.endpoint();
-        format!("flyte = 'dns:///{endpoint}'\ntls = {{ allow_http_loopback = true{ca_file} }}")
-    };
-    let with = client(&home, &issuer, "with", &tls(&format!(", ca_file = '{authority}'")));
-    let without = client(&home, &issuer, "without", &tls(""));
+    let with = client(&home, &issuer, "with", &with_tls(&backend, Some(backend.authority())));
+    let without = client(&home, &issuer, "without", &with_tls(&backend, None));
     home.configure(&format!("[store]\nkey = 'file'\n{with}{without}"));
     let daemon = Daemon::start_in(home);
     assert!(issuer.honours(&daemon.token("with").access_token));
@@ -79,6 +78,50 @@ fn a_flyte_2_says_it_by_connect_to_who_believes_its_authority() {
     assert_eq!(output.status, 4, "{output:?}");
     assert!(output.stderr.contains("tls = { ca_file"), "{output:?}");
     assert_eq!(backend.discoveries(), 1);
+}
+
+#[test]
+fn a_flyte_admin_behind_tls_says_it_by_grpc_to_who_believes_its_authority() {
+    let issuer = OidcProvider::start(LIFETIME);
+    let admin = FlyteAdmin::start_with_tls(&issuer);
+    let home = Home::new();
+    let with = client(&home, &issuer, "with", &with_tls(&admin, Some(admin.authority())));
+    let without = client(&home, &issuer, "without", &with_tls(&admin, None));
+    home.configure(&format!("[store]\nkey = 'file'\n{with}{without}"));
+    let daemon = Daemon::start_in(home);
+    // It has no other way than gRPC.
+    assert!(issuer.honours(&daemon.token("with").access_token));
+    let output = daemon.shim(&["token", "without"]);
+    assert_eq!(output.status, 4, "{output:?}");
+    assert!(output.stderr.contains("tls = { ca_file"), "{output:?}");
+    assert_eq!(admin.discoveries(), 1);
+}
+
+#[test]
+fn a_person_logs_in_in_a_browser_with_nothing_but_the_address_of_flyte() {
+    let issuer = OidcProvider::start(LIFETIME);
+    let admin = FlyteAdmin::start_for_browsers(&issuer, "flyte-authorization");
+    let config = account("prod", "authorization_code", &plain(&admin));
+    let daemon = Daemon::start(&format!("[store]\nkey = 'file'\n{config}"));
+    let shown = oidc_provider::log_in(&daemon.begin_visit("prod"), "");
+    assert!(shown.html.contains("You are signed in"), "{}", shown.html);
+    assert_eq!(daemon.login_outcome("prod"), LoginState::SignedIn, "{}", daemon.log());
+    let token = daemon.token("prod");
+    assert!(issuer.honours(&token.access_token));
+    assert_eq!(token.header.name, "flyte-authorization");
+
+    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", 1);
+    eventually(LIFETIME * 3, "calls with a token and its successor", || admin.good_tokens().len() >= 2);
+    assert_eq!(flytekit.stop().failures, [""; 0]);
+    assert!(issuer.rotations() >= 1);
+    assert_eq!(issuer.tokens_given("authorization_code"), 1, "one login did for all");
+    assert_eq!(issuer.refusals("invalid_grant"), 0);
+
+    // Flyte has no word for where tokens are revoked.
+    let latest = daemon.token("prod").access_token;
+    let report: LogoutReport = daemon.api("DELETE", "/v1/accounts/prod/session").json();
+    assert_eq!(report.revocation, Revocation::Revoked, "{report:?}");
+    assert!(!issuer.honours(&latest));
 }
 
 #[test]
@@ -124,6 +167,11 @@ fn renews(daemon: &Daemon, account: &str) -> String {
 
 fn plain(admin: &FlyteAdmin) -> String {
     format!("flyte = 'dns:///{}'\ninsecure = true\n{LOOPBACK}", admin.endpoint())
+}
+
+fn with_tls(server: &ResourceServer, authority: Option<&Path>) -> String {
+    let authority = authority.map(|file| format!(", ca_file = '{}'", file.display())).unwrap_or_default();
+    format!("flyte = 'dns:///{}'\ntls = {{ allow_http_loopback = true{authority} }}", server.endpoint())
 }
 
 fn account(name: &str, grant: &str, settings: &str) -> String {

@@ -1,13 +1,12 @@
 """A small Flyte 2 backend on a free port of localhost, as far as a client that lists projects sees one (Connect).
 
-The client sends no credentials without TLS, so there is a certificate, made here, and the authority that signed it in
-the file that is named on the command line. It is a resource server like any other (resource_server.py). Its first event
+The client sends no credentials without TLS, so there is a certificate (authority.py), and the authority that signed it
+in the file that is named on the command line. It is a resource server like any other (resource_server.py). Its first event
 is {"event": "ready", "endpoint": ..}. It ends with its standard input, so that it cannot outlive the tests that started
 it.
 """
 
 import argparse
-import datetime
 import http.server
 import json
 import ssl
@@ -15,19 +14,15 @@ import sys
 import tempfile
 import threading
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from flyteidl2.auth import auth_service_pb2
 from flyteidl2.project.project_service_pb2 import ListProjectsResponse
 from google.protobuf.json_format import MessageToJson
 
+from authority import certified
 from resource_server import Tokens, fetch, report
 
 AUTH_METADATA = "/flyteidl2.auth.AuthMetadataService/"
 LIST_PROJECTS = "/flyteidl2.project.ProjectService/ListProjects"
-
-PEM = serialization.Encoding.PEM
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
@@ -73,36 +68,11 @@ class Backend(http.server.BaseHTTPRequestHandler):
         """Standard output is for events."""
 
 
-def certificate(subject, key, issuer, issuer_key, *extensions):
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-    )
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
 def tls(authority_file):
-    """Makes an authority and a certificate of its for localhost; returns a server's context."""
-    named = lambda name: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca = named("an authority of a test")
-    authority = certificate(ca, authority_key, ca, authority_key, x509.BasicConstraints(ca=True, path_length=None))
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
-    leaf = certificate(named("localhost"), key, ca, authority_key, names)
-    with open(authority_file, "wb") as file:
-        file.write(authority.public_bytes(PEM))
+    """Returns a server's context with a certificate for localhost."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.NamedTemporaryFile() as file:
-        private = serialization.PrivateFormat.PKCS8
-        file.write(key.private_bytes(PEM, private, serialization.NoEncryption()) + leaf.public_bytes(PEM))
+        file.write(b"".join(certified(authority_file)))
         file.flush()
         context.load_cert_chain(file.name)
     return context

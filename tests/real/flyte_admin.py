@@ -1,7 +1,8 @@
 """A small Flyte Admin on a free port of 127.0.0.1, made of flyteidl's own stubs.
 
 It tells clients how to log in (AuthMetadataService) and lists no projects to whoever has a good token (AdminService).
-It is a resource server like any other (resource_server.py). Its first event is {"event": "ready", "endpoint": ..}. It
+With `--authority-file` it speaks TLS, with a certificate of an authority that it writes there (authority.py). It is a
+resource server like any other (resource_server.py). Its first event is {"event": "ready", "endpoint": ..}. It
 ends with its standard input, so that it cannot outlive the tests that started it.
 """
 
@@ -13,6 +14,7 @@ import grpc
 from flyteidl.admin import project_pb2
 from flyteidl.service import admin_pb2_grpc, auth_pb2, auth_pb2_grpc
 
+from authority import certified
 from resource_server import Tokens, fetch, report
 
 # Every name of an answer of GetOAuth2Metadata that the issuer's own metadata (RFC 8414) has as well.
@@ -54,11 +56,16 @@ def main():
     arguments.add_argument("--client-id", required=True)
     arguments.add_argument("--scope", action="append", dest="scopes", default=[])
     arguments.add_argument("--redirect-uri", default="http://localhost:53593/callback")
+    # Added to the authorization endpoint that it names: parameters that this issuer wants of everybody (RFC 6749, 3.1).
+    arguments.add_argument("--authorization-query", default="")
+    arguments.add_argument("--authority-file")
     arguments.add_argument("--authorization-metadata-key", default="")
     arguments.add_argument("--refusal", choices=["UNAUTHENTICATED", "UNKNOWN"], default="UNAUTHENTICATED")
     options = arguments.parse_args()
 
     issuer_metadata = fetch(options.issuer + "/.well-known/openid-configuration")
+    if options.authorization_query:
+        issuer_metadata["authorization_endpoint"] += "?" + options.authorization_query
     client_config = auth_pb2.PublicClientAuthConfigResponse(
         client_id=options.client_id,
         redirect_uri=options.redirect_uri,
@@ -72,9 +79,13 @@ def main():
     auth_pb2_grpc.add_AuthMetadataServiceServicer_to_server(AuthMetadata(issuer_metadata, client_config), server)
     admin = Admin(header, tokens, grpc.StatusCode[options.refusal])
     admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if options.authority_file:
+        credentials = grpc.ssl_server_credentials([certified(options.authority_file)])
+        endpoint = f"localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
+    else:
+        endpoint = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
-    report("ready", endpoint=f"127.0.0.1:{port}")
+    report("ready", endpoint=endpoint)
     tokens.obey(sys.stdin)
     server.stop(None)
 

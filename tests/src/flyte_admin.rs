@@ -3,6 +3,9 @@
 //! What it says it saw is proof; what a client says is not.
 
 use std::ops::Deref;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 use crate::oidc_provider::OidcProvider;
 use crate::resource_server::ResourceServer;
@@ -11,6 +14,7 @@ use crate::resource_server::ResourceServer;
 #[derive(Debug)]
 pub struct FlyteAdmin {
     server: ResourceServer,
+    authority: Option<NamedTempFile>,
 }
 
 impl FlyteAdmin {
@@ -29,11 +33,40 @@ impl FlyteAdmin {
         Self::start_with(issuer, &["--refusal", "UNKNOWN"])
     }
 
+    /// Starts one that expects tokens in a header of its own, and for people who log in in a browser. They come back to
+    /// any port, so that stories can run side by side; a real one names a port. This issuer gives a refresh token to
+    /// who has consented anew, so every request for a code says so.
+    pub fn start_for_browsers(issuer: &OidcProvider, header: &str) -> Self {
+        let redirect = ["--redirect-uri", "http://localhost/callback"];
+        let query = ["--authorization-query", "prompt=consent"];
+        let header = ["--authorization-metadata-key", header];
+        Self::start_with(issuer, &[redirect, query, header].concat())
+    }
+
+    /// Starts one that speaks TLS, as [`Self::authority`] vouches.
+    ///
+    /// # Panics
+    /// Panics where it cannot be started.
+    pub fn start_with_tls(issuer: &OidcProvider) -> Self {
+        let authority = NamedTempFile::new().unwrap();
+        let file = authority.path().to_str().unwrap();
+        let admin = Self::start_with(issuer, &["--authority-file", file]);
+        Self { authority: Some(authority), ..admin }
+    }
+
+    /// Returns the file with the certificate of the authority that vouches for it.
+    ///
+    /// # Panics
+    /// Panics where it speaks no TLS.
+    pub fn authority(&self) -> &Path {
+        self.authority.as_ref().expect("an authority is there with TLS alone").path()
+    }
+
     fn start_with(issuer: &OidcProvider, more: &[&str]) -> Self {
         let says =
             ["--client-id", OidcProvider::PUBLIC_CLIENT, "--scope", "all", "--scope", "offline_access"];
         let arguments: Vec<_> = says.into_iter().chain(more.iter().copied()).collect();
-        Self { server: ResourceServer::start("flyte_admin.py", issuer, &arguments) }
+        Self { server: ResourceServer::start("flyte_admin.py", issuer, &arguments), authority: None }
     }
 }
 
