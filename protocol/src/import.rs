@@ -14,7 +14,7 @@ pub struct ImportQuery {
 /// The body of `POST /v1/accounts/{a}/import`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportRequest {
-    /// The Flyte endpoint whose session is taken over.
+    /// The Flyte endpoint whose session is taken over. It must be the one that the account itself names.
     pub endpoint: String,
     /// What becomes of the other clients' copies.
     #[serde(default)]
