@@ -115,6 +115,7 @@ fn a_person_logs_in_in_a_browser_with_nothing_but_the_address_of_flyte() {
     assert_eq!(flytekit.stop().failures, [""; 0]);
     assert!(issuer.rotations() >= 1);
     assert_eq!(issuer.tokens_given("authorization_code"), 1, "one login did for all");
+    assert_eq!(issuer.tokens_given_for_repetition(), 1, "as flyteadmin's own issuer wants it");
     assert_eq!(issuer.refusals("invalid_grant"), 0);
 
     // Flyte has no word for where tokens are revoked.

@@ -85,6 +85,11 @@ impl OidcProvider {
         self.count(&json!({ "event": "token", "grant": grant }))
     }
 
+    /// Returns how many tokens it has given for a code that came with the parameters of the authorization request.
+    pub fn tokens_given_for_repetition(&self) -> usize {
+        self.count(&json!({ "event": "token", "grant": "authorization_code", "repeats": true }))
+    }
+
     /// Tells whether it takes a token for good (RFC 7662).
     pub fn honours(&self, token: &str) -> bool {
         let authorization = format!("Basic {}", STANDARD.encode(Self::RESOURCE_SERVER.join(":")));

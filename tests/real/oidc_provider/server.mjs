@@ -89,7 +89,9 @@ const provider = new Provider(issuer, {
 
 const grantOf = (ctx) => ctx.oidc.params?.grant_type?.replace('urn:ietf:params:oauth:grant-type:', '');
 provider.on('grant.success', (ctx) => {
-  report({ event: 'token', grant: grantOf(ctx), client: ctx.oidc.client.clientId });
+  // An authorization parameter has no place in a token request, but some clients send it.
+  const repeats = ctx.oidc.body.code_challenge !== undefined;
+  report({ event: 'token', grant: grantOf(ctx), client: ctx.oidc.client.clientId, repeats });
 });
 provider.on('grant.error', (ctx, error) => {
   report({ event: 'refused', grant: grantOf(ctx), client: ctx.oidc.client?.clientId, error: error.error });
