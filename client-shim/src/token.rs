@@ -98,7 +98,7 @@ fn line(answer: Answer) -> Result<Vec<u8>, Failure> {
     if line.is_empty() {
         return Err(NoToken::Empty.into());
     }
-    if !line.iter().all(u8::is_ascii_graphic) {
+    if !line.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"') {
         return Err(NoToken::Unprintable.into());
     }
     line.push(b'\n');
@@ -125,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_out_of_a_header_is_not_printed() {
-        let bodies: [&[u8]; 9] =
-            [b"a\nb", b"a\n", b"a\r", b"a\0", b"a b", b"\ta", b"a\x7f", "ä".as_bytes(), b"\xff"];
+    fn what_would_break_out_of_a_header_is_not_printed_6750_2() {
+        let bodies: [&[u8]; 10] =
+            [b"a\"b", b"a\nb", b"a\n", b"a\r", b"a\0", b"a b", b"\ta", b"a\x7f", "ä".as_bytes(), b"\xff"];
         for body in bodies {
             let failure = line(answer(MediaType::PlainText, body)).unwrap_err();
             assert!(matches!(failure, Failure::NoToken(NoToken::Unprintable)), "{body:?}");
