@@ -39,7 +39,7 @@ fn a_short_lived_token_is_renewed_when_somebody_asks_and_not_all_the_time() {
 }
 
 #[test]
-fn a_rotated_refresh_token_is_on_disk_before_its_access_token_is_served() {
+fn a_rotated_refresh_token_is_on_disk_before_its_access_token_is_served_6749_6() {
     let issuer = living(Duration::from_secs(60));
     let mut daemon = Daemon::start(&config::device_code(&issuer));
     daemon.log_in("prod");
@@ -72,6 +72,29 @@ fn a_refused_refresh_token_ends_the_login_but_not_the_token_in_hand() {
     });
     let account = daemon.account("prod");
     assert_eq!((account.state, account.renewal), (AccountState::SignedIn, RenewalStatus::Impossible));
+}
+
+#[test]
+fn a_refusal_is_told_in_the_words_of_the_issuer_d6() {
+    let issuer = living(Duration::from_secs(11));
+    let daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    let refusal =
+        r#"{"error":"invalid_grant","error_description":"ended by Ann","error_uri":"https://h/e7"}"#;
+    let refusal = Reply::new(400, "application/json", refusal);
+    issuer.break_every(Endpoint::Token, Point::BeforeCommit, Fault::Answer(refusal));
+    eventually(SOON, "the end of the login", || {
+        daemon.api("GET", "/v1/accounts/prod/token").status == ErrorCode::LoginRequired.status()
+    });
+    let words = "invalid_grant (ended by Ann; see https://h/e7)";
+    let error = daemon.account("prod").last_error.unwrap().error;
+    assert_eq!(error.error, ErrorCode::LoginRequired);
+    assert!(error.message.contains(words), "{error:?}");
+    let output = daemon.shim(&["token"]);
+    assert!(output.stderr.contains(words) && output.stderr.contains("keyfob login prod"), "{output:?}");
+    let status = daemon.shim(&["status"]).stdout;
+    assert!(status.contains(words), "{status}");
+    assert!(daemon.log().contains(words), "{}", daemon.log());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::grant::Wanted;
 use crate::store::StoreError;
 use crate::token::Target;
 use crate::token::failure::{Failure, Message, told};
-use crate::token::state::{SignedOut, Unavailable};
+use crate::token::state::{Means, SignedOut, Unavailable};
 
 /// An error on its way out.
 #[derive(Debug)]
@@ -156,6 +156,10 @@ pub(super) fn failure(failure: &Failure, view: &View) -> ErrorBody {
         Failure::Transient { message, .. } => {
             ErrorBody::new(ErrorCode::Unavailable, format!("{account} could not be renewed: {message}"))
                 .with_hint("keyfob tries again by itself; run: keyfob status")
+        }
+        // Without a login there is none to begin anew.
+        Failure::Refused { .. } if view.state.means() == Means::Login => {
+            login_required(SignedOut::Refused, view)
         }
         Failure::Misconfigured { message } | Failure::Refused { message } => {
             ErrorBody::new(ErrorCode::Misconfigured, format!("{account} cannot be renewed: {message}"))
