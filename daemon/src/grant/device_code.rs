@@ -205,12 +205,15 @@ mod tests {
         }
     }
 
+    /// An interval that nobody notices.
+    const INSTANT: Duration = Duration::from_millis(10);
+
     /// Returns what an earlier daemon left of a login.
-    fn left(origin: &str, interval: u64, life: u64) -> DeviceLogin {
+    fn left(origin: &str, interval: Duration, life: u64) -> DeviceLogin {
         DeviceLogin {
             device_code: "CANARY-DC".into(),
             origin: origin.to_owned(),
-            interval: Duration::from_secs(interval),
+            interval,
             until: Clock::system().now().moment.after(Duration::from_secs(life)),
             user_code: "WDJB-MJHT".to_owned(),
             verification_uri: "https://i/device".parse().unwrap(),
@@ -337,7 +340,8 @@ mod tests {
         let pending = r#"{"error":"authorization_pending"}"#;
         let answer = r#"{"access_token":"AT","token_type":"bearer"}"#;
         let server = ScriptedServer::answering([json(503, ""), json(400, pending), json(200, answer)]).await;
-        let left = left(&server.issuer(), 1, 600);
+        let interval = Duration::from_millis(50);
+        let left = left(&server.issuer(), interval, 600);
         let until = left.until;
         let before = Clock::system().now().moment;
         let login = source(&server).resume_login(left).unwrap();
@@ -349,7 +353,7 @@ mod tests {
         );
         let tokens = login.answered.await.unwrap().await.unwrap();
         assert_eq!(tokens.access.secret().expose_secret(), "AT");
-        assert!(Clock::system().now().moment.since(before) >= Duration::from_secs(3), "a poll came early");
+        assert!(Clock::system().now().moment.since(before) >= 3 * interval, "a poll came early");
         let requests = server.requests();
         assert_eq!(requests.len(), 3);
         assert!(
@@ -364,7 +368,7 @@ mod tests {
     #[tokio::test]
     async fn the_code_of_a_login_goes_to_no_other_origin_than_before_8628_9() {
         let server = ScriptedServer::answering([json(200, "")]).await;
-        let login = source(&server).resume_login(left("https://login.example.com", 1, 2)).unwrap();
+        let login = source(&server).resume_login(left("https://login.example.com", INSTANT, 2)).unwrap();
         let Err(failure) = login.answered.await else { panic!("it was answered") };
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
         assert!(failure.to_string().contains("https://login.example.com"), "{failure}");
@@ -375,6 +379,7 @@ mod tests {
     async fn a_login_that_has_no_time_for_another_poll_is_not_gone_on_with_8628_9() {
         let server = ScriptedServer::answering([json(200, "")]).await;
         for (interval, life) in [(5, 0), (600, 60)] {
+            let interval = Duration::from_secs(interval);
             let Err(failure) = source(&server).resume_login(left(&server.issuer(), interval, life)) else {
                 panic!("{life}")
             };

@@ -60,10 +60,12 @@ impl Http {
         if is_ours && self.client.is_ok() { self.clone() } else { Self::of(transport) }
     }
 
-    /// Sets up the client of a test.
+    /// Returns the client of a test. All tests have the same: reading the authorities of the system takes a while.
     #[cfg(test)]
     pub(crate) fn new() -> Result<Self, Unusable> {
-        let http = Self::of(&Transport::default());
+        static SHARED: std::sync::LazyLock<Http> =
+            std::sync::LazyLock::new(|| Http::of(&Transport::default()));
+        let http = SHARED.clone();
         http.client.clone().map(|_| http)
     }
 
