@@ -35,6 +35,79 @@ const NEVER: [&str; 4] = ["todo!(", "unimplemented!(", "#[ignore", "[allow("];
 /// What no test of this package may say: it waits for the thing itself (`tests/src/patience.rs`).
 const SLEEPS: [&str; 3] = ["thread::sleep", "time::sleep", "sleep_until"];
 
+/// Crates that show web pages inside of a program (RFC 8252 §8.12): a login belongs into the person's own browser.
+const WEB_VIEWS: [&str; 8] =
+    ["wry", "tao", "tauri", "web-view", "webview", "webkit2gtk", "webview2-com", "servo"];
+
+/// How a token would get into the query of a URL (RFC 6750 §2.3), where servers and proxies write it down.
+const TOKENS_IN_QUERIES: [&str; 7] = [
+    "?access_token=",
+    "&access_token=",
+    "?refresh_token=",
+    "?id_token=",
+    "query_pair(\"access_token",
+    "append_pair(\"access_token",
+    "append_pair(\"refresh_token",
+];
+
+/// The grants that are not to be used (RFC 9700 §2.1.2 and §2.4), as a request would ask for them.
+const DEAD_GRANTS: [&str; 6] = [
+    "grant_type=password",
+    "(\"grant_type\", \"password\")",
+    "response_type=token",
+    "(\"response_type\", \"token\")",
+    "(\"response_type\", \"id_token",
+    "(\"code_challenge_method\", \"plain\")",
+];
+
+/// The rules of the RFCs that a client has to keep: what is checked, in a word, and as which test names it, at their end.
+const CHECKLIST: [(&str, &[&str]); 13] = [
+    (
+        "RFC 6749, requests, answers and errors: forms, token types, lifetimes, scopes, rotation, state",
+        &[
+            "6749_1", "6749_2", "6749_3", "6749_4", "6749_5", "6749_6", "6749_7", "6749_8", "6749_9",
+            "6749_10", "6749_11", "6749_12", "6749_13", "6749_14",
+        ],
+    ),
+    (
+        "RFC 6750, bearer tokens: never in a URL, nothing that breaks a line, not kept, replaced when refused",
+        &["6750_1", "6750_2", "6750_3", "6750_4"],
+    ),
+    (
+        "RFC 7636, PKCE: verifiers, S256 alone, a challenge per login",
+        &["7636_1", "7636_2", "7636_3", "7636_4", "7636_5"],
+    ),
+    (
+        "RFC 8252, native apps: the person's browser, loopback alone, for as long as a login waits",
+        &["8252_1", "8252_2", "8252_3", "8252_4", "8252_5", "8252_6"],
+    ),
+    (
+        "RFC 8628, device codes: pace, ends, what a person is shown, restarts",
+        &["8628_1", "8628_2", "8628_3", "8628_4", "8628_5", "8628_6", "8628_7", "8628_8", "8628_9"],
+    ),
+    (
+        "RFC 8414 and OpenID Connect Discovery, metadata: whose, where, how old, and where tokens go by them",
+        &["8414_1", "8414_2", "8414_3", "8414_4", "8414_5", "8414_6", "8414_7", "8414_8"],
+    ),
+    (
+        "RFC 9207, the issuer in a redirect: compared, demanded, and never mixed up",
+        &["9207_1", "9207_2", "9207_3", "9207_4", "9207_5"],
+    ),
+    (
+        "RFC 9700, best practice for clients: PKCE, state, dead grants, least privilege, redirects, one use of a code",
+        &["9700_1", "9700_3", "9700_4", "9700_5", "9700_6", "9700_7", "9700_8", "9700_9"],
+    ),
+    ("RFC 7009, revocation: where, in trouble, of what", &["7009_1", "7009_2", "7009_3"]),
+    ("RFC 8707, resources: as they are asked for, and one never in place of another", &["8707_1", "8707_2"]),
+    ("RFC 7523, assertions of a private key", &["7523_1"]),
+    ("OpenID Connect Core, the claims of an ID token", &["oidc_1"]),
+    (
+        "What went wrong in programs like this: an exchange dropped (d3) or made twice (d4), a refusal without its \
+         words (d6), answers within the rules refused (d7)",
+        &["d3", "d4", "d6", "d7"],
+    ),
+];
+
 /// A file of the tree.
 struct Source {
     path: String,
@@ -125,6 +198,59 @@ fn no_story_sleeps() {
     breaks(sleeping, "tests/it/login.rs", "std::thread::sleep(SECOND);");
     breaks(sleeping, "tests/src/issuer.rs", "tokio::time::sleep(SECOND).await;");
     allows(sleeping, "tests/src/patience.rs", "thread::sleep(PAUSE);");
+}
+
+#[test]
+fn no_page_is_shown_inside_of_a_program_8252_1() {
+    holds(web_views);
+    breaks(web_views, "Cargo.lock", "[[package]]\nname = \"wry\"\nversion = \"0.1.0\"");
+    allows(web_views, "Cargo.lock", "[[package]]\nname = \"url\"\nversion = \"0.1.0\"");
+}
+
+#[test]
+fn no_token_gets_into_a_url_6750_1() {
+    holds(tokens_in_queries);
+    breaks(tokens_in_queries, "daemon/src/oauth.rs", "format!(\"{url}?access_token={token}\")");
+    breaks(tokens_in_queries, "client-shim/src/token.rs", "url.append_pair(\"access_token\", token)");
+    allows(
+        tokens_in_queries,
+        "daemon/src/oauth.rs",
+        "// Never ?access_token=.\nlet name = \"access_token\";",
+    );
+}
+
+#[test]
+fn no_grant_is_there_that_hands_out_passwords_or_tokens_in_redirects_9700_5() {
+    holds(dead_grants);
+    breaks(dead_grants, "daemon/src/oauth.rs", "form.with(\"grant_type\", \"password\")");
+    breaks(dead_grants, "daemon/src/oauth.rs", "form\n    .with(\"response_type\", \"token\")");
+    breaks(dead_grants, "daemon/src/oauth.rs", "(\"code_challenge_method\", \"plain\")");
+    allows(dead_grants, "daemon/src/oauth.rs", "form.with(\"response_type\", \"code\")");
+    allows(
+        dead_grants,
+        "daemon/src/a.rs",
+        "#[cfg(test)]\nmod tests {\n    const A: &str = \"response_type=token\";\n}",
+    );
+}
+
+#[test]
+fn every_row_of_the_checklist_has_its_test() {
+    holds(checklist);
+    let test = |name: &str| format!("#[test]\nfn {name}() {{}}\n");
+    let ids: Vec<&str> = CHECKLIST.iter().flat_map(|(_, ids)| *ids).copied().collect();
+    let (one, all) = (ids[0], test(&format!("it_is_so_{}", ids.join("_"))));
+    allows(checklist, "daemon/src/oauth.rs", &all);
+    let expected = [format!("no test ends in _{one}")];
+    let without = all.replacen(&format!("_{one}_"), "_", 1);
+    // Only what stands at the end of a test's name counts.
+    for more in ["".to_owned(), test(&format!("it_{one}_is_so")), format!("fn it_is_so_{one}() {{}}\n")] {
+        assert_eq!(
+            checklist(&tree(&[("daemon/src/oauth.rs", &(without.clone() + &more))])),
+            expected,
+            "{more}"
+        );
+    }
+    allows(checklist, "daemon/src/oauth.rs", &(without + &test(&format!("that_too_{one}"))));
 }
 
 fn imports(tree: &[Source]) -> Vec<String> {
@@ -225,6 +351,62 @@ fn sleeping(tree: &[Source]) -> Vec<String> {
     })
 }
 
+fn web_views(tree: &[Source]) -> Vec<String> {
+    complaints(tree, |source| {
+        let has = |name: &&&str| source.text.lines().any(|line| line == format!("name = \"{name}\""));
+        let is_lock = source.path == "Cargo.lock";
+        WEB_VIEWS.iter().find(|name| is_lock && has(name)).map(|name| format!("has {name}"))
+    })
+}
+
+fn tokens_in_queries(tree: &[Source]) -> Vec<String> {
+    words_of_production(tree, &TOKENS_IN_QUERIES)
+}
+
+fn dead_grants(tree: &[Source]) -> Vec<String> {
+    words_of_production(tree, &DEAD_GRANTS)
+}
+
+fn words_of_production(tree: &[Source], words: &[&str]) -> Vec<String> {
+    complaints(tree, |source| {
+        let is_production = source.path.contains("/src/") && !source.path.starts_with("tests/");
+        let code = if is_production { source.code() } else { String::new() };
+        words.iter().find(|word| code.contains(**word)).map(|word| format!("has {word}"))
+    })
+}
+
+fn checklist(tree: &[Source]) -> Vec<String> {
+    let names = tree.iter().filter(|source| source.is_rust()).flat_map(|source| tests(&source.text));
+    let proven: Vec<&str> = names.flat_map(rows).collect();
+    let missing = CHECKLIST.iter().flat_map(|(_, ids)| *ids).filter(|id| !proven.contains(*id));
+    missing.map(|id| format!("no test ends in _{id}")).collect()
+}
+
+/// Returns the names of a file's tests.
+fn tests(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut lines = text.lines().map(str::trim_start);
+    while let Some(line) = lines.next() {
+        if line == "#[test]" || line.starts_with("#[tokio::test") {
+            let item = lines.find(|line| !line.starts_with("#["));
+            let name = item.and_then(|item| item.split_once("fn ")?.1.split_once('(')).map(|(name, _)| name);
+            names.extend(name);
+        }
+    }
+    names
+}
+
+/// Returns the rows of the checklist that a test says at the end of its name it proves.
+fn rows(mut name: &str) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let ids = || CHECKLIST.iter().flat_map(|(_, ids)| *ids).copied();
+    while let Some((rest, id)) = ids().find_map(|id| Some((name.strip_suffix(id)?.strip_suffix('_')?, id))) {
+        found.push(id);
+        name = rest;
+    }
+    found
+}
+
 fn complaints(tree: &[Source], complaint: impl Fn(&Source) -> Option<String>) -> Vec<String> {
     tree.iter().filter_map(|source| Some(format!("{}: {}", source.path, complaint(source)?))).collect()
 }
@@ -298,6 +480,7 @@ fn holds(rule: Rule) {
     for package in ["daemon", "protocol", "client-shim", "tests"] {
         read(root, package, &mut files);
     }
+    files.push(("Cargo.lock".to_owned(), fs::read_to_string(root.join("Cargo.lock")).unwrap()));
     let tree = tree(&files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>());
     assert!(tree.iter().any(Source::is_this), "this file itself was not found");
     let broken = rule(&tree);

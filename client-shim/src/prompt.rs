@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_shown_with_its_page() {
+    fn a_code_is_shown_with_its_page_8628_7_8628_8() {
         let expected = [
             "To sign in to prod on laptop, open this page on any device:",
             "",
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_and_the_code_are_shown_also_beside_a_link_that_holds_both() {
+    fn the_page_and_the_code_are_shown_also_beside_a_link_that_holds_both_8628_7_8628_8() {
         let prompt = enter_code(Some("https://login.example.com/device?user_code=WDJB-MJHT"));
         assert_eq!(link_to_scan(&prompt), Some("https://login.example.com/device?user_code=WDJB-MJHT"));
         let expected = [
@@ -200,6 +200,7 @@ mod tests {
         ]
         .join("\n");
         assert_eq!(words_of(&prompt, Some("##\n##\n")).unwrap(), expected);
+        assert_eq!(words_of(&prompt, None), words_of(&enter_code(None), None));
     }
 
     #[test]

@@ -511,6 +511,37 @@ config.toml:14: key with no value, expected `=`"#
     }
 
     #[test]
+    fn endpoints_that_are_given_are_checked_like_those_of_the_metadata_6749_12_8414_4_9700_9() {
+        const KEYS: [&str; 4] = [
+            "token_endpoint",
+            "authorization_endpoint",
+            "device_authorization_endpoint",
+            "revocation_endpoint",
+        ];
+        // As for the members of metadata: nothing may be sent there.
+        let bad = [
+            "http://i/t",
+            "https://i/t#f",
+            "https://u@i/t",
+            "file:///t",
+            "javascript:alert(1)",
+            "/t",
+            "$(id)",
+        ];
+        for key in KEYS {
+            for bad in bad {
+                let lines: String = KEYS
+                    .iter()
+                    .map(|name| format!("{name} = '{}'\n", if *name == key { bad } else { "https://i/x" }))
+                    .collect();
+                let mistakes = in_account(&format!("client_id = 'c'\ngrant = 'device_code'\n{lines}"));
+                assert!(mistakes.contains(&format!(": {key}: must ")), "{key} {bad}: {mistakes}");
+                assert_eq!(mistakes.lines().count(), 1, "{mistakes}");
+            }
+        }
+    }
+
+    #[test]
     fn a_flyte_endpoint_is_enough() {
         let prod = issuer_of(
             &parse("[accounts.prod]\nflyte = 'https://flyte/'\ngrant = 'device_code'\n").unwrap(),

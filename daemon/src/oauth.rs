@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_https_or_http_on_loopback_where_allowed() {
+    fn an_endpoint_is_https_or_http_on_loopback_where_allowed_6749_12() {
         use LoopbackHttp::{Allowed, Refused};
         for (text, loopback, accepted) in [
             ("https://login.example.com/token", Refused, true),

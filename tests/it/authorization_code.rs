@@ -34,7 +34,7 @@ fn a_person_logs_in_in_a_browser_and_the_token_is_renewed_without_one() {
 }
 
 #[test]
-fn every_login_has_its_own_state_challenge_and_nonce_7636_3() {
+fn every_login_has_its_own_state_challenge_and_nonce_7636_3_9700_1() {
     let issuer = FakeIssuer::start(Settings { consent: Consent::Denied, ..Settings::default() });
     let daemon = Daemon::start(&browser(&issuer, SCOPES));
     Browser::open().visit(&daemon.begin_visit("prod"));

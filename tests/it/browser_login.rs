@@ -83,15 +83,25 @@ fn a_port_that_another_program_holds_is_told_with_the_programs_name_8252_5() {
 fn the_port_is_open_on_loopback_alone_and_only_while_a_login_waits_8252_3() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&browser(&issuer, "redirect_uri = \"http://localhost/callback\""));
+    assert_eq!(listening(&daemon), [""; 0], "no login waits");
     let page: url::Url = daemon.begin_visit("prod").parse().unwrap();
     let redirect_uri = page.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1;
     let port = redirect_uri.parse::<url::Url>().unwrap().port().unwrap();
-    for address in listeners(port) {
-        assert!(["0100007F", "00000000000000000000000001000000"].contains(&address.as_str()), "{address}");
-    }
+    // 127.0.0.1 and ::1, as Linux writes them.
+    let loopback =
+        ["0100007F", "00000000000000000000000001000000"].map(|address| format!("{address}:{port:04X}"));
+    let found = listening(&daemon);
+    assert!(!found.is_empty() && found.iter().all(|address| loopback.contains(address)), "{found:?}");
     assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
     daemon.api("DELETE", "/v1/accounts/prod/login");
-    eventually(SOON, "the port's end", || listeners(port).is_empty());
+    eventually(SOON, "the port's end", || listening(&daemon).is_empty());
+
+    let daemon = Daemon::start(&browser(&issuer, ""));
+    let answer = http::get(&daemon.begin_visit("prod")).unwrap();
+    assert_ne!(listening(&daemon), [""; 0]);
+    http::get(answer.header("location").unwrap()).unwrap();
+    assert_eq!(daemon.login_outcome("prod"), LoginState::SignedIn);
+    eventually(SOON, "the port's end after a login", || listening(&daemon).is_empty());
 }
 
 #[test]
@@ -113,14 +123,17 @@ fn a_callback_from_another_user_of_the_machine_is_not_heard_though_all_of_it_is_
     assert_eq!(daemon.login_outcome("prod"), LoginState::SignedIn);
 }
 
-/// Returns the addresses on which somebody listens on a port, as Linux writes them.
-fn listeners(port: u16) -> Vec<String> {
+/// Returns the addresses and ports on which the daemon listens, as Linux writes them.
+fn listening(daemon: &Daemon) -> Vec<String> {
+    let own: Vec<String> = fs::read_dir(format!("/proc/{}/fd", daemon.process().id()))
+        .unwrap()
+        .filter_map(|fd| Some(fs::read_link(fd.ok()?.path()).ok()?.to_str()?.to_owned()))
+        .collect();
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    let port = format!("{port:04X}");
     let listens = |line: &str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (address, here) = fields.next()?.split_once(':')?;
-        (here == port && fields.nth(1)? == "0A").then(|| address.to_owned())
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let socket = format!("socket:[{}]", fields.get(9)?);
+        (fields.get(3) == Some(&"0A") && own.contains(&socket)).then(|| fields[1].to_owned())
     };
     tables.concat().lines().filter_map(listens).collect()
 }

@@ -79,15 +79,19 @@ fn a_person_who_denies_ends_the_login() {
 }
 
 #[test]
-fn a_code_that_nobody_types_in_expires() {
+fn a_code_that_nobody_types_in_expires_8628_5() {
     let issuer = FakeIssuer::start(Settings { device_expires_in: 2, ..Settings::default() });
     let daemon = Daemon::start(&config::device_code(&issuer));
     daemon.begin_login("prod");
     assert_failed(&daemon.login_outcome("prod"));
+    // Another one is for a person to begin: not even a tool that asks for a token does.
+    assert_eq!(daemon.shim(&["token"]).status, Exit::LoginRequired as i32);
+    assert_eq!(issuer.ledger().device_authorizations, 1);
+    assert_failed(&daemon.login_outcome("prod"));
 }
 
 #[test]
-fn the_user_code_is_shown_even_where_the_page_has_it_already() {
+fn the_user_code_is_shown_even_where_the_page_has_it_already_8628_7() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&config::device_code(&issuer));
     let login = shim::spawn(daemon.home(), &["login"]);

@@ -87,7 +87,7 @@ fn an_issuer_that_does_not_know_us_any_more_costs_no_login_once_that_is_mended()
 }
 
 #[test]
-fn answers_that_differ_within_the_rules_are_understood() {
+fn answers_that_differ_within_the_rules_are_understood_6749_2_d7() {
     let default = || Settings { access_lifetime: LIFETIME, ..Settings::default() };
     let issuers = [
         Settings { expires_in: ExpiresIn::Text, ..default() },
@@ -113,7 +113,7 @@ fn answers_that_differ_within_the_rules_are_understood() {
 }
 
 #[test]
-fn a_token_without_a_lifetime_is_served() {
+fn a_token_without_a_lifetime_is_served_6749_4_d7() {
     let issuer = FakeIssuer::start(Settings { expires_in: ExpiresIn::Absent, ..Settings::default() });
     let daemon = Daemon::start(&config::device_code(&issuer));
     daemon.log_in("prod");

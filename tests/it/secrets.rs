@@ -62,7 +62,7 @@ fn a_whole_story_leaves_no_secret_behind() {
 }
 
 #[test]
-fn a_device_code_is_shown_to_nobody() {
+fn a_device_code_is_shown_to_nobody_8628_6() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&config::device_code(&issuer));
     daemon.begin_login("prod");

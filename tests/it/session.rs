@@ -28,6 +28,41 @@ fn a_logout_revokes_at_the_issuer_and_forgets() {
 }
 
 #[test]
+fn a_logout_of_a_login_that_is_dead_already_is_a_success_7009_1() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    issuer.end_all_logins();
+    let output = daemon.shim(&["logout"]);
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""), "{output:?}");
+    assert_eq!(daemon.account("prod").state, AccountState::LoggedOut);
+}
+
+#[test]
+fn no_answer_may_be_kept_on_its_way_6750_3() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    let plain = [("accept", "text/plain")];
+    let hash = format!(r#"{{"sha256":"{}"}}"#, "0".repeat(64));
+    for answer in [
+        daemon.api("GET", "/v1/accounts/prod/token"),
+        daemon.api_with("GET", "/v1/accounts/prod/token", &plain),
+        daemon.api("GET", "/v1/accounts/prod/token?scope=more"),
+        daemon.send("/v1/accounts/prod/token/rejected", &hash),
+        daemon.api("POST", "/v1/accounts/prod/login"),
+        daemon.api("GET", "/v1/accounts/prod/login"),
+        daemon.api("DELETE", "/v1/accounts/prod/login"),
+        daemon.api("GET", "/v1/accounts"),
+        daemon.api("GET", "/v1/nothing"),
+        daemon.api("PUT", "/v1/accounts"),
+        daemon.api("DELETE", "/v1/accounts/prod/session"),
+    ] {
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_logout_forgets_even_where_the_issuer_cannot_be_asked_and_says_so() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&config::device_code(&issuer));

@@ -264,6 +264,27 @@ fn no_browser_is_opened_over_ssh_or_where_it_is_not_wanted() {
 }
 
 #[test]
+fn the_page_for_a_code_is_never_opened_by_itself_8628_8() {
+    let (login, daemon) = Login::new();
+    put_openers(&daemon, &["xdg-open", "x-www-browser", "www-browser", "gio"]);
+    for (arguments, display) in [
+        (&["login"][..], ("DISPLAY", ":0")),
+        (&["login"], ("TERM", "dumb")),
+        (&["login", "--browser"], ("DISPLAY", ":0")),
+    ] {
+        let mut command = keyfob(&daemon, arguments);
+        let path = daemon.directory().as_os_str();
+        let running = Running::start(command.env("PATH", path).env(display.0, display.1));
+        running.expect_line("asking the issuer");
+        login.becomes(enter_code());
+        running.expect_line("    https://i.example/device");
+        login.becomes(LoginState::SignedIn);
+        assert_eq!(running.outcome().code, Some(0));
+    }
+    assert!(!daemon.path("opened").exists());
+}
+
+#[test]
 fn a_failure_to_open_a_browser_costs_nothing() {
     let (login, daemon) = Login::new();
     let running = Running::start(keyfob(&daemon, &["login"]).env("DISPLAY", ":0").env("PATH", "/nowhere"));

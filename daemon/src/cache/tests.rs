@@ -495,7 +495,7 @@ async fn a_logout_forgets_here_and_revokes_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_a_refresh_token_leaves_the_old_one_in_force() {
+async fn an_answer_without_a_refresh_token_leaves_the_old_one_in_force_6749_6() {
     let world = World::signed_in(|_| ()).await;
     world.issuer.set(|ledger| {
         ledger.gives_refresh_tokens = false;

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_asked_for_everything_once_and_keeps_its_own_query_7636_2() {
+    fn the_page_is_asked_for_everything_once_and_keeps_its_own_query_7636_2_9700_6() {
         let own = "https://i/authorize?tenant=a%20b&&response_type=token&p=1%2F2&state=fixed";
         let attempt = attempt_at(&endpoints(own), "openid all");
         assert!(

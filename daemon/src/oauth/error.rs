@@ -509,12 +509,18 @@ mod tests {
     }
 
     #[test]
-    fn a_message_names_the_host_and_what_it_said() {
+    fn a_message_names_the_host_and_what_it_said_d6() {
         for (status, body, expected) in [
             (
                 400,
                 oauth("invalid_grant"),
                 "login.example.com refused the refresh token: invalid_grant (token expired)",
+            ),
+            (
+                400,
+                r#"{"error":"invalid_grant","error_description":"ended by admin","error_uri":"https://h/e7"}"#
+                    .to_owned(),
+                "login.example.com refused the refresh token: invalid_grant (ended by admin; see https://h/e7)",
             ),
             (
                 401,

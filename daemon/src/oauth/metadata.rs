@@ -218,7 +218,15 @@ mod tests {
 
     #[test]
     fn the_issuer_in_the_document_is_the_same_to_the_letter_8414_1() {
-        for found in ["https://a/", "https://A", "https://a:443", "HTTPS://a", "https://a.", "https://b"] {
+        for found in [
+            "https://a/",
+            "https://A",
+            "https://a:443",
+            "HTTPS://a",
+            "https://a.",
+            "https://xn--a-bja",
+            "https://b",
+        ] {
             let body = format!(r#"{{"issuer":"{found}","token_endpoint":"https://a/token"}}"#);
             let error = read(&body, "https://a").unwrap_err();
             assert!(matches!(error, Error::OtherIssuer { .. }), "{found}");
@@ -228,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn no_endpoint_may_be_somewhere_that_nothing_is_sent_to_8414_4() {
+    fn no_endpoint_may_be_somewhere_that_nothing_is_sent_to_6749_12_7009_1_8414_4() {
         for bad in [
             "http://a/t",
             "https://a/t#f",
@@ -308,16 +316,45 @@ mod tests {
             assert_eq!(matches!(error, Error::Missing(_)), leads_on, "{status}");
             assert_eq!(matches!(error.classify(), Failure::Misconfigured { .. }), leads_on, "{status}");
         }
+        // An answer that breaks off may have been any.
+        let server = ScriptedServer::answering([Vec::new(), json(404, "")]).await;
+        let error = fetched(&server.issuer()).await.unwrap_err();
+        assert!(matches!(error, Error::Request(_)), "{error}");
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[test]
+    fn what_is_signed_in_the_metadata_is_passed_over_8414_6() {
+        // {"issuer":"https://evil","token_endpoint":"https://evil/t"}
+        let signed = "eyJhbGciOiJub25lIn0.\
+             eyJpc3N1ZXIiOiJodHRwczovL2V2aWwiLCJ0b2tlbl9lbmRwb2ludCI6Imh0dHBzOi8vZXZpbC90In0.";
+        for signed in [format!("{signed:?}"), "\"\"".to_owned(), "7".to_owned(), "{}".to_owned()] {
+            let body = format!(
+                r#"{{"issuer":"https://a","signed_metadata":{signed},"token_endpoint":"https://a/t"}}"#
+            );
+            let endpoints = read(&body, "https://a").unwrap();
+            assert_eq!(endpoints.token.to_string(), "https://a/t");
+            assert_eq!(endpoints.issuer.as_deref(), Some("https://a"));
+        }
     }
 
     #[tokio::test]
-    async fn a_page_or_a_redirect_instead_of_metadata_is_trouble() {
-        for trouble in [answer(200, "", "<html>"), answer(302, "Location: /next\r\n", ""), json(200, "{}")] {
+    async fn a_page_or_a_redirect_instead_of_metadata_is_trouble_8414_4() {
+        let elsewhere = ScriptedServer::answering([json(200, "{}")]).await;
+        let moved = format!("Location: {}/next\r\n", elsewhere.issuer());
+        for trouble in [
+            answer(200, "", "<html>"),
+            answer(301, &moved, ""),
+            answer(302, "Location: /next\r\n", ""),
+            answer(308, &moved, ""),
+            json(200, "{}"),
+        ] {
             let server = ScriptedServer::answering([trouble]).await;
             let error = fetched(&server.issuer()).await.unwrap_err();
             assert_eq!(server.requests().len(), 1);
             assert!(matches!(error.classify(), Failure::Transient { .. }), "{error}");
         }
+        assert!(elsewhere.requests().is_empty());
     }
 
     #[tokio::test]

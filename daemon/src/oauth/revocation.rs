@@ -100,10 +100,18 @@ mod tests {
             (tokens(Some("RT")), "token=RT&token_type_hint=refresh_token&client_id=cli"),
             (tokens(None), "token=AT&token_type_hint=access_token&client_id=cli"),
         ] {
-            // An issuer answers 200 for a token that it does not know as well (7009-1).
             assert_eq!(revoked(&server, &tokens).await.unwrap(), Answered::Revoked);
             let request = server.requests().pop().unwrap();
             assert_eq!(request.split_once("\r\n\r\n").unwrap().1, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_dead_already_is_as_good_as_revoked_7009_1() {
+        // An issuer says so for a token that it does not know as well, with a body or without one.
+        for body in ["", "{}", "<html>", "null"] {
+            let server = ScriptedServer::answering([answer(200, "", body)]).await;
+            assert_eq!(revoked(&server, &tokens(Some("DEAD"))).await.unwrap(), Answered::Revoked);
         }
     }
 

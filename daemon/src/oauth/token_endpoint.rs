@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_grant_sends_exactly_its_parameters() {
+    async fn each_grant_sends_exactly_its_parameters_6749_1_9700_6() {
         let server = ScriptedServer::answering([json(200, &with(""))]).await;
         let refresh = RefreshToken { secret: "RT".into(), origin: server.issuer() };
         let code = "DC".into();

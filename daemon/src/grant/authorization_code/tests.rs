@@ -57,7 +57,7 @@ fn form(request: &str) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn the_code_is_exchanged_once_with_the_verifier_of_its_attempt_9700_8() {
+async fn the_code_is_exchanged_once_with_the_verifier_of_its_attempt_8252_6_9700_1_9700_8() {
     let server = ScriptedServer::answering([json(200, TOKENS)]).await;
     let login = source(&server).begin_login(Flow::Configured).await.unwrap();
     let page = page(&login);
@@ -118,24 +118,40 @@ async fn an_issuer_that_promises_its_name_must_give_it_9207_2() {
 }
 
 #[tokio::test]
-async fn the_answers_of_two_logins_cannot_be_swapped_9207_5() {
-    let server = ScriptedServer::answering([json(200, TOKENS)]).await;
-    let source = source(&server);
-    let one = source.begin_login(Flow::Configured).await.unwrap();
-    let other = source.begin_login(Flow::Configured).await.unwrap();
-    let swap = |from: &Login, to: &Login| {
-        let mut url = redirect(from, "code=CODE&state=STATE");
-        let port = Url::parse(&parameter(&page(to), "redirect_uri")).unwrap().port();
-        url.set_port(port).unwrap();
+async fn the_answers_of_two_logins_cannot_be_swapped_9207_5_9700_4() {
+    // Two accounts, and an issuer each.
+    let servers = [
+        ScriptedServer::answering([json(200, TOKENS)]).await,
+        ScriptedServer::answering([json(200, TOKENS)]).await,
+    ];
+    let one = source(&servers[0]).begin_login(Flow::Configured).await.unwrap();
+    let other = source(&servers[1]).begin_login(Flow::Configured).await.unwrap();
+    let at = |login: &Login, mut url: Url| {
+        url.set_port(Url::parse(&parameter(&page(login), "redirect_uri")).unwrap().port()).unwrap();
         url
     };
-    let swapped = [swap(&one, &other), swap(&other, &one)];
-    for url in &swapped {
-        visit(url).await.unwrap();
+    let [of_one, of_other] = [(&one, "ONE"), (&other, "OTHER")]
+        .map(|(login, code)| redirect(login, &format!("code={code}&state=STATE")));
+    // The other's code and state; the own state with a code that is said to be from the other's issuer.
+    let named = |login: &Login, issuer: &ScriptedServer| {
+        redirect(login, &format!("code=MIXED&state=STATE&iss={}", issuer.issuer()))
+    };
+    for swapped in [
+        at(&other, of_one.clone()),
+        at(&one, of_other.clone()),
+        named(&one, &servers[1]),
+        named(&other, &servers[0]),
+    ] {
+        visit(&swapped).await.unwrap();
     }
-    assert!(server.requests().is_empty());
-    let _browser = visit(&redirect(&one, "code=CODE&state=STATE"));
-    assert!(one.answered.await.unwrap().await.is_ok());
+    assert!(servers.iter().all(|server| server.requests().is_empty()));
+    let _browsers = [visit(&of_one), visit(&of_other)];
+    for (login, server, code) in [(one, &servers[0], "ONE"), (other, &servers[1], "OTHER")] {
+        let tokens = login.answered.await.unwrap().await.unwrap();
+        assert_eq!(tokens.refresh.unwrap().origin, server.issuer());
+        let [request] = server.requests().try_into().unwrap();
+        assert_eq!(form(&request)[1].1, code);
+    }
 }
 
 #[tokio::test]
