@@ -762,6 +762,7 @@ mod tests {
                 access: AccessToken::new(format!("{access}-CANARY").into(), now, expires_at).unwrap(),
                 refresh: Some(refresh),
                 id: Some(IdToken::new("id-CANARY".into(), expires_at).unwrap()),
+                subject: Some("ann-CANARY".into()),
                 scope: ["all", "offline"].into_iter().collect(),
                 header: Some("flyte-authorization".to_owned()),
             };

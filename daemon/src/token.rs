@@ -119,6 +119,8 @@ pub struct TokenSet {
     pub refresh: Option<RefreshToken>,
     /// The ID token, if the issuer gives one.
     pub id: Option<IdToken>,
+    /// Whom the ID tokens of this login are about (`sub`), once there was one. It is personal, and so not shown.
+    pub subject: Option<SecretString>,
     /// What the access token is good for; empty where neither side said.
     pub scope: Scope,
     /// The header in which the resource server wants the access token; absent means `authorization`.
@@ -128,7 +130,7 @@ pub struct TokenSet {
 impl TokenSet {
     /// Returns a set with nothing but an access token.
     pub fn of(access: AccessToken) -> Self {
-        Self { access, refresh: None, id: None, scope: Scope::default(), header: None }
+        Self { access, refresh: None, id: None, subject: None, scope: Scope::default(), header: None }
     }
 
     /// Returns this set with an earlier refresh token in place of the one that it lacks: an answer without one leaves
@@ -137,6 +139,12 @@ impl TokenSet {
     pub fn keeping(mut self, earlier: Option<RefreshToken>) -> Self {
         self.refresh = self.refresh.or(earlier);
         self
+    }
+
+    /// Tells whether the ID token is about somebody else than those of this login so far.
+    pub fn is_about_another(&self, earlier: &Self) -> bool {
+        let subjects = self.subject.as_ref().zip(earlier.subject.as_ref());
+        subjects.is_some_and(|(one, other)| one.expose_secret() != other.expose_secret())
     }
 }
 

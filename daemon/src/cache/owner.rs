@@ -251,7 +251,7 @@ impl Owner {
             (Wanted::Own, Ok(tokens)) => {
                 tracing::info!(%account, "renewed the access token");
                 let now = self.clock.now().moment;
-                let tokens = tokens.keeping(attempt.refresh);
+                let tokens = self.of_same_subject(tokens.keeping(attempt.refresh));
                 self.own.state = self.own.state.renewed(tokens, now, jitter());
                 self.own.failed_at = None;
                 self.save().await;
@@ -271,6 +271,13 @@ impl Owner {
         if !self.closing {
             self.start_awaited();
         }
+    }
+
+    /// Returns a renewal's tokens without an ID token of somebody else.
+    fn of_same_subject(&self, tokens: TokenSet) -> TokenSet {
+        let Some(rest) = self.own.state.without_id_of_another(&tokens) else { return tokens };
+        tracing::warn!(account = %self.account.name, "dropped an ID token: it is about another user than the login is");
+        rest
     }
 
     async fn fail_own(&mut self, failure: Failure) {

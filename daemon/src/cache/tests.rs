@@ -60,6 +60,7 @@ struct Ledger {
     outage: bool,
     gives_refresh_tokens: bool,
     gives_id_tokens: bool,
+    subject: &'static str,
     /// The scope that is granted.
     scope: &'static str,
     panics: bool,
@@ -83,6 +84,7 @@ impl FakeIssuer {
             outage: false,
             gives_refresh_tokens: true,
             gives_id_tokens: false,
+            subject: "ann",
             scope: "",
             panics: false,
             wanted: Vec::new(),
@@ -126,8 +128,9 @@ impl FakeIssuer {
                 let refresh = Some(refresh).filter(|_| ledger.gives_refresh_tokens);
                 let id = IdToken::new(format!("id-{}", ledger.live).into(), access.expires_at).unwrap();
                 let id = Some(id).filter(|_| ledger.gives_id_tokens);
+                let subject = id.as_ref().map(|_| ledger.subject.into());
                 let scope = Scope::parse(ledger.scope);
-                Ok(TokenSet { refresh, id, scope, ..TokenSet::of(access) })
+                Ok(TokenSet { refresh, id, subject, scope, ..TokenSet::of(access) })
             }
         };
         let delay = ledger.delay;

@@ -64,15 +64,24 @@ struct Claims<'a> {
     nonce: Member<'a>,
 }
 
+/// An ID token whose claims are right.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The token.
+    pub(crate) token: IdToken,
+    /// Whom it is about.
+    pub(crate) subject: SecretString,
+}
+
 /// Accepts an ID token whose claims are right.
-pub(crate) fn accept(token: SecretString, expected: &Expected<'_>, now: Now) -> Result<IdToken, Invalid> {
+pub(crate) fn accept(token: SecretString, expected: &Expected<'_>, now: Now) -> Result<Accepted, Invalid> {
     let text = jwt::claims(token.expose_secret()).ok_or(Invalid::NoJwt)?;
     let claims: Claims<'_> = json::object(&text).map_err(|_| Invalid::NoJwt)?;
     let issuer = json::text(claims.iss).ok_or(Invalid::Lacks("iss"))?;
     if expected.issuer.is_some_and(|expected| expected != issuer) {
         return Err(Invalid::Issuer);
     }
-    json::text(claims.sub).ok_or(Invalid::Lacks("sub"))?;
+    let subject = json::secret(claims.sub).ok_or(Invalid::Lacks("sub"))?;
     audience(&claims, expected.client_id)?;
     if let Some(nonce) = expected.nonce {
         let found = Zeroizing::new(json::text(claims.nonce).ok_or(Invalid::Lacks("nonce"))?);
@@ -86,7 +95,8 @@ pub(crate) fn accept(token: SecretString, expected: &Expected<'_>, now: Now) -> 
     if expires_at.after(LEEWAY) <= now.moment {
         return Err(Invalid::Expired);
     }
-    IdToken::new(token, Some(expires_at)).map_err(|_| Invalid::NoJwt)
+    let token = IdToken::new(token, Some(expires_at)).map_err(|_| Invalid::NoJwt)?;
+    Ok(Accepted { token, subject })
 }
 
 /// Checks that the token is for us, and given to us where it is for others too.
@@ -120,7 +130,7 @@ mod tests {
     }
 
     /// Reads a token with these claims, `EXP` being an hour from now.
-    fn read(claims: &str) -> Result<IdToken, Invalid> {
+    fn read(claims: &str) -> Result<Accepted, Invalid> {
         let now = Clock::system().now();
         let hour = (now.wall.as_second() + 3600).to_string();
         let nonce = "N".into();
@@ -137,7 +147,9 @@ mod tests {
             GOOD.replace(r#""cli""#, r#"["other","cli"],"azp":"cli""#),
             GOOD.replace(r#""cli""#, r#""cli","azp":"cli","email":{"a":[1]}"#),
         ] {
-            let life = read(&claims).unwrap().expires_at.unwrap().since(now).as_secs();
+            let accepted = read(&claims).unwrap();
+            assert_eq!(accepted.subject.expose_secret(), "ann");
+            let life = accepted.token.expires_at.unwrap().since(now).as_secs();
             assert!((3590..=3600).contains(&life), "{life}");
         }
     }

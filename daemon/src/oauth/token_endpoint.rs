@@ -13,12 +13,12 @@ use crate::oauth::answer::Answer;
 use crate::oauth::authorization::Attempt;
 use crate::oauth::error::{Error, Kind, Presented};
 use crate::oauth::form::Form;
-use crate::oauth::id_token::{self, Expected};
+use crate::oauth::id_token::{self, Accepted, Expected};
 use crate::oauth::json::{self, Member};
 use crate::oauth::jwt;
 use crate::oauth::request::Request;
 use crate::oauth::{CodeExchange, ExtraParameters};
-use crate::token::{AccessToken, IdToken, RefreshToken, Scope, Target, TokenSet};
+use crate::token::{AccessToken, RefreshToken, Scope, Target, TokenSet};
 
 /// The longest life that we believe in: a longer one is a mistake, and is renewed before it matters.
 pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -176,17 +176,18 @@ impl Reader<'_> {
             json::text(members.scope).map_or_else(|| self.asked.clone(), |scope| Scope::parse(&scope));
         let access = AccessToken::new(access, started.moment, expires_at)
             .map_err(|invalid| answer.unusable(&invalid.to_string()))?;
-        let id = self.id_token(&members, answer)?;
+        let accepted = self.id_token(&members, answer)?;
+        let (id, subject) = accepted.map(|Accepted { token, subject }| (token, subject)).unzip();
         let refresh = refresh.map(|secret| RefreshToken { secret, origin: origin.clone() });
-        Ok(TokenSet { refresh, id, scope, ..TokenSet::of(access) })
+        Ok(TokenSet { refresh, id, subject, scope, ..TokenSet::of(access) })
     }
 
     /// Reads the ID token. A bad one ends the login that asked for it. Anywhere else it is passed over: the new refresh
     /// token beside it may be the only one that works.
-    fn id_token(&self, members: &TokenMembers<'_>, answer: &Answer) -> Result<Option<IdToken>, Kind> {
+    fn id_token(&self, members: &TokenMembers<'_>, answer: &Answer) -> Result<Option<Accepted>, Kind> {
         let Some(token) = json::secret(members.id_token) else { return Ok(None) };
         match id_token::accept(token, &self.expected, self.started) {
-            Ok(token) => Ok(Some(token)),
+            Ok(accepted) => Ok(Some(accepted)),
             Err(invalid) if self.expected.nonce.is_some() => {
                 Err(answer.unusable(&format!("its ID token {invalid}")))
             }
@@ -455,7 +456,9 @@ mod tests {
             with(&format!(r#","refresh_token":"RT","id_token":"e.{claims}.s""#))
         };
         let nonce = "N".into();
-        let id = read_for(&token("N"), Some(&nonce)).unwrap().id.unwrap();
+        let tokens = read_for(&token("N"), Some(&nonce)).unwrap();
+        assert_eq!(tokens.subject.unwrap().expose_secret(), "a");
+        let id = tokens.id.unwrap();
         assert!(id.expires_at.is_some() && id.secret().expose_secret().starts_with("e."));
         let kind = read_for(&token("M"), Some(&nonce)).unwrap_err();
         assert_eq!(kind.to_string(), "gave an answer that is not usable: its ID token answers another login");

@@ -39,6 +39,8 @@ struct AtRest<'a> {
     refresh_token: Option<RefreshAtRest<'a>>,
     #[serde(borrow, default)]
     id_token: Option<IdAtRest<'a>>,
+    #[serde(borrow, default)]
+    subject: Option<Cow<'a, str>>,
     scope: String,
     #[serde(default)]
     header: Option<String>,
@@ -70,7 +72,7 @@ struct IdAtRest<'a> {
 impl Record {
     /// Returns the record's form in a sealed file, which leaves out the generation: that is in the header.
     pub(crate) fn to_json(&self, clock: &Clock) -> Zeroizing<Vec<u8>> {
-        let TokenSet { access, refresh, id, scope, header } = &self.tokens;
+        let TokenSet { access, refresh, id, subject, scope, header } = &self.tokens;
         let at_rest = AtRest {
             fingerprint: self.fingerprint.clone(),
             access_token: AccessAtRest {
@@ -86,6 +88,7 @@ impl Record {
                 secret: id.secret().expose_secret().into(),
                 expires_at: id.expires_at.map(|moment| clock.stamp(moment)),
             }),
+            subject: subject.as_ref().map(|subject| subject.expose_secret().into()),
             scope: scope.to_string(),
             header: header.clone(),
         };
@@ -109,7 +112,9 @@ impl Record {
             IdToken::new(id.secret.into_owned().into(), expires_at).map_err(|_| NotARecord)
         });
         let scope = Scope::parse(&at_rest.scope);
-        let tokens = TokenSet { access, refresh, id: id.transpose()?, scope, header: at_rest.header };
+        let subject = at_rest.subject.map(|subject| subject.into_owned().into());
+        let tokens =
+            TokenSet { access, refresh, id: id.transpose()?, subject, scope, header: at_rest.header };
         Ok(Self { generation, fingerprint: at_rest.fingerprint, tokens })
     }
 }

@@ -160,10 +160,10 @@ impl TokenState {
     /// Returns the state after a renewal. An ID token that the answer lacks is the earlier one, as long as it lives.
     pub fn renewed(&self, mut tokens: TokenSet, now: Moment, jitter: Jitter) -> Self {
         let promise = if tokens.id.is_some() { Promise::Open } else { Promise::Broken };
-        if let Held::SignedIn(earlier) = &self.held
-            && tokens.id.is_none()
-        {
-            tokens.id = earlier.id.clone().filter(|id| id.lives_for(Duration::ZERO, now));
+        if let Held::SignedIn(earlier) = &self.held {
+            tokens.id =
+                tokens.id.or_else(|| earlier.id.clone().filter(|id| id.lives_for(Duration::ZERO, now)));
+            tokens.subject = tokens.subject.or_else(|| earlier.subject.clone());
         }
         Self { id_token: promise, ..Self::signed_in(self.means, tokens, jitter) }
     }
@@ -181,6 +181,18 @@ impl TokenState {
         match &self.held {
             Held::SignedIn(tokens) => tokens.refresh.clone(),
             Held::SignedOut(_) => None,
+        }
+    }
+
+    /// Returns a renewal's tokens without an ID token that is about somebody else than those of the login so far
+    /// (OpenID Connect Core §12.2), or nothing where there is none such.
+    pub fn without_id_of_another(&self, tokens: &TokenSet) -> Option<TokenSet> {
+        match &self.held {
+            // The tokens beside it stay: the new refresh token may be the only one that works.
+            Held::SignedIn(earlier) if tokens.is_about_another(earlier) => {
+                Some(TokenSet { id: None, subject: None, ..tokens.clone() })
+            }
+            Held::SignedIn(_) | Held::SignedOut(_) => None,
         }
     }
 

@@ -93,15 +93,15 @@ impl Owner {
         let account = self.account.name.clone();
         let now = self.clock.now();
         let is_by_login = self.own.state.means() == Means::Login;
-        match outcome {
-            Ok(TokenSet { refresh, access, id, scope, header }) => {
+        match outcome.map(|tokens| self.of_same_subject(tokens)) {
+            Ok(TokenSet { refresh, access, id, subject, scope, header }) => {
                 tracing::info!(%account, "obtained an access token for another target");
                 if let Some(rotated) = refresh.filter(|_| is_by_login) {
                     self.own.state.rotate(rotated);
                     self.save().await;
                 }
                 if let Some(lane) = self.variants.get(target) {
-                    let tokens = TokenSet { refresh: None, access, id, scope, header };
+                    let tokens = TokenSet { refresh: None, access, id, subject, scope, header };
                     lane.state = lane.state.renewed(tokens, now.moment, jitter());
                     lane.failed_at = None;
                 }

@@ -285,3 +285,22 @@ async fn an_answer_without_an_id_token_keeps_the_earlier_one_as_long_as_it_lives
     pass(HOUR).await;
     assert!(world.id_token().await.is_ok(), "one that gives some again was not believed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_id_token_about_somebody_else_is_dropped_and_the_tokens_beside_it_are_kept_oidc_1() {
+    let mut world = World::signed_in(|ledger| ledger.gives_id_tokens = true).await;
+    world.issuer.set(|ledger| ledger.subject = "eve");
+    pass(50 * MINUTE).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+    assert_eq!(world.id_token().await.unwrap(), "id-1");
+    // Neither does one get in when the earlier one is gone, nor after a restart.
+    pass(HOUR).await;
+    assert!(world.id_token().await.is_err());
+    world.restart().await;
+    pass(HOUR).await;
+    assert!(world.token().await.is_ok(), "the refresh token was not kept");
+    assert!(world.id_token().await.is_err());
+    world.issuer.set(|ledger| ledger.subject = "ann");
+    pass(HOUR).await;
+    assert!(world.id_token().await.is_ok());
+}
