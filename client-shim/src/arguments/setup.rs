@@ -116,11 +116,22 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Option<SetupOptions>, Mist
         Some(other) => return Err(Mistake::UnknownSubject(Some(repeated(&other)))),
         None => return Err(Mistake::UnknownSubject(None)),
     }
-    options.account = operands.next().map(|name| name.parse()).transpose()?;
-    match operands.next() {
+    let account = operands.next();
+    options.account = account.as_deref().map(str::parse).transpose()?;
+    match operands.next().or(account.filter(|_| options.direction == Direction::Undo)) {
         Some(surplus) => Err(Mistake::TooMany { given: repeated(&surplus), topic: TOPIC }),
-        None => Ok(Some(options)),
+        None => contradiction(&options).map_or(Ok(Some(options)), Err),
     }
+}
+
+/// Finds an option that means nothing on the way back.
+fn contradiction(options: &SetupOptions) -> Option<Mistake> {
+    let other = match (options.direction, options.session, &options.api_key) {
+        (Direction::Undo, Session::TakeOver, _) => IMPORT,
+        (Direction::Undo, Session::Leave, Some(_)) => API_KEY,
+        (Direction::Undo, Session::Leave, None) | (Direction::Setup, ..) => return None,
+    };
+    Some(Mistake::Contradiction { one: UNDO, other, topic: TOPIC })
 }
 
 #[cfg(test)]
@@ -161,6 +172,12 @@ mod tests {
             ("flyte --config", "--config takes the name of a file; run: keyfob help setup"),
             ("flyte --udo", "there is no option \"--udo\", did you mean --undo?; run: keyfob help setup"),
             ("flyte --undo=x", "--undo takes no value; run: keyfob help setup"),
+            ("flyte --undo prod", "the argument \"prod\" is one too many; run: keyfob help setup"),
+            ("flyte --undo --import", "--undo and --import contradict each other; run: keyfob help setup"),
+            (
+                "flyte --undo --api-key-env K",
+                "--undo and --api-key-env contradict each other; run: keyfob help setup",
+            ),
         ];
         for (line, message) in cases {
             assert_eq!(parse_line(line).unwrap_err().to_string(), message, "{line}");
