@@ -31,7 +31,12 @@ pub(crate) fn read(text: &str) -> Result<Section, YamlError> {
         let value = match (&value.content, value.texts()) {
             (Content::Scalar(text, _), _) => Value::Text(text.clone()),
             (_, Some(texts)) => Value::List(texts.into_iter().map(str::to_owned).collect()),
-            (Content::List(..) | Content::Map(..) | Content::Alias, None) => continue,
+            (Content::Map(..), None) => continue,
+            // Left out, the account would be another one than the client has.
+            (Content::List(..) | Content::Alias, None) => {
+                let reason = format!("keyfob cannot follow what {name} says: write its texts out");
+                return Err(strange(text, key.place.start, reason));
+            }
         };
         section.set(name, value);
     }
@@ -444,6 +449,15 @@ mod tests {
         let numbers =
             rewrite("admin:\n  endpoint: h\n", &["keyfob", "token", "1e3"].map(str::to_owned)).unwrap();
         assert!(numbers.contains("\"1e3\""), "{numbers}");
+    }
+
+    #[test]
+    fn a_value_that_is_written_elsewhere_is_refused_and_not_left_out() {
+        for entry in ["audience: *a", "scopes: [all, *a]", "endpoint: *a"] {
+            let error = read(&format!("x: &a b\nadmin:\n  {entry}\n")).map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with("line 3: keyfob cannot follow what "), "{entry}: {error}");
+        }
+        assert!(read("x: &a b\nadmin:\n  endpoint: h\n  pkceConfig: {timeout: *a}\n").is_ok());
     }
 
     #[test]
