@@ -11,7 +11,7 @@ use keyfob_protocol::login::{LoginState, LoginStatus, MAX_POLL_WAIT};
 
 use crate::client::Client;
 use crate::clock::{Deadline, pause};
-use crate::connection::{Method, Request};
+use crate::connection::{self, Method, Request};
 use crate::display;
 use crate::failure::Failure;
 use crate::setup::endpoint::Endpoint;
@@ -21,6 +21,10 @@ const LOOK: Duration = Duration::from_secs(15);
 
 /// How long taking over may take: a look, discovery, and an exchange with the issuer.
 const TAKE_OVER: Duration = Duration::from_secs(75);
+
+/// What is told where no daemon is there to look.
+const NOT_LOOKED: &str = "keyfobd does not run, so nobody looked for a session that flytectl keeps and uses first; \
+                          with keyfobd running this command looks, and --import takes the session over";
 
 /// How often a daemon is asked that does not wait as it was asked to.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -56,7 +60,13 @@ pub(crate) fn shadows(running: &Client, account: &AccountName, endpoint: &Endpoi
     let request = Request::new(Method::Get, format!("/v1/accounts/{account}/import?endpoint={query}"));
     let found: Result<ForeignSessions, Failure> = running.ask_for(&request, Deadline::after(LOOK));
     // A warning that cannot be had is no reason to fail.
-    let Ok(found) = found else { return Vec::new() };
+    let found = match found {
+        Ok(found) => found,
+        Err(Failure::Unreachable { error: connection::Error::Absent, .. }) => {
+            return vec![NOT_LOOKED.to_owned()];
+        }
+        Err(_) => return Vec::new(),
+    };
     let mut remarks: Vec<String> = found.sessions.iter().filter_map(shadow).collect();
     if found.is_locked {
         remarks.push("a keyring is locked, and may hold a session of flytectl that it uses first".to_owned());
