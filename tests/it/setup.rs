@@ -277,6 +277,11 @@ fn a_file_that_cannot_be_changed_safely_is_refused_and_nothing_is_written() {
     }
     let nothing = setup(&Home::new(), &[]);
     assert!(nothing.stderr.contains("--config"), "{nothing:?}");
+    // A variable that is not set would keep keyfobd from starting, for the other accounts as well.
+    let unset = "admin:\n  endpoint: h\n  authType: ClientSecret\n  clientSecretEnvVar: CI_SECRET\n";
+    let home = with(YAML, unset);
+    assert!(setup(&home, &[]).stderr.contains("CI_SECRET, which is not set here"));
+    assert!(read(&home, YAML) == unset && !home.config().exists() && !home.path(BACKUP).exists());
     let home = with(YAML, "");
     fs::write(home.path(YAML), b"admin:\n  endpoint: \xff\n").unwrap();
     assert!(setup(&home, &[]).stderr.contains("not UTF-8"));

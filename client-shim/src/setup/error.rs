@@ -72,6 +72,11 @@ pub(crate) enum Error {
     /// The way to sign in needs something that is not there.
     #[error("authType is ClientSecret, but there is no {0}; add it, or write another authType")]
     Missing(&'static str),
+    /// The client secret is in a variable that is not set, and keyfobd would not start without it.
+    #[error(
+        "clientSecretEnvVar names {0}, which is not set here, and without it keyfobd does not start; set it, or name a file: clientSecretLocation"
+    )]
+    NoVariable(String),
     /// The way to sign in needs a command.
     #[error("authType is ExternalCommand, but there is no command; add it, or write another authType")]
     NoCommand,

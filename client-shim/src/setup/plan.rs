@@ -14,7 +14,7 @@ use crate::setup::endpoint::Endpoint;
 use crate::setup::error::Error;
 use crate::setup::file::{Snapshot, backup_of};
 use crate::setup::section::Section;
-use crate::setup::settings::{Settings, SignIn};
+use crate::setup::settings::{Secret, Settings, SignIn};
 use crate::setup::surroundings::Surroundings;
 use crate::setup::yaml::{YamlError, admin};
 use crate::setup::{api_key, ini};
@@ -67,6 +67,11 @@ impl Plan {
             section,
             settings,
         };
+        if let SignIn::Secret { secret: Secret::Variable(name), .. } = &plan.settings.sign_in
+            && surroundings.variable(name).is_none()
+        {
+            return Err(Error::NoVariable(name.clone()));
+        }
         match plan.settings.sign_in.clone() {
             SignIn::Keyfob(argv) => plan.completing(options, &argv),
             SignIn::Browser | SignIn::Device | SignIn::Secret { .. } | SignIn::Command(_) => {
