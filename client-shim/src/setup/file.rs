@@ -1,12 +1,13 @@
 //! A file as it was read, and its replacement: written beside it, then renamed, so that nobody ever reads half of it.
 //!
-//! The thing to get wrong: a link stays a link, its target keeps its mode, and what somebody else has written since the
-//! file was read is not written over.
+//! The thing to get wrong: a link stays a link, its target keeps its mode and owner, and what somebody else has written
+//! since the file was read is not written over.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use crate::setup::error::Error;
 
@@ -16,6 +17,9 @@ const LARGEST: u64 = 1 << 20;
 /// The mode of what has not been there: its owner's alone.
 const PRIVATE: u32 = 0o600;
 const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// The part of a mode that says who may do what; the rest is the kind of file.
+const MODE_BITS: u32 = 0o777;
 
 /// A file as it was read.
 #[derive(Clone, Debug)]
@@ -50,6 +54,11 @@ impl Snapshot {
 
     /// Puts another text in its place.
     pub(crate) fn replace(&self, text: &str) -> Result<(), Error> {
+        self.stage(text, Access::Kept)?.put()
+    }
+
+    /// Writes another text beside the file: whatever can be refused is refused here.
+    pub(crate) fn stage(&self, text: &str, access: Access) -> Result<Staged, Error> {
         self.check()?;
         let unwritable = |source| Error::Unwritable { path: self.path.clone(), source };
         let target = match self.path.canonicalize() {
@@ -57,33 +66,27 @@ impl Snapshot {
             Err(error) if error.kind() == ErrorKind::NotFound => self.path.clone(),
             Err(error) => return Err(unwritable(error)),
         };
-        let directory = target.parent().unwrap_or(Path::new("."));
         fs::DirBuilder::new()
             .recursive(true)
             .mode(PRIVATE_DIRECTORY)
-            .create(directory)
+            .create(target.parent().unwrap_or(Path::new(".")))
             .map_err(unwritable)?;
-        let mode = match fs::metadata(&target) {
-            Ok(metadata) => metadata.permissions(),
-            Err(_) => Permissions::from_mode(PRIVATE),
-        };
-        let beside = beside(&target, ".keyfob-new");
-        let written = write(&beside, text, mode).and_then(|()| {
-            self.check().map_err(|_| io::Error::other("it has changed in the meantime; run it again"))?;
-            fs::rename(&beside, &target)?;
-            File::open(directory)?.sync_all()
-        });
-        written.map_err(|error| {
-            fs::remove_file(&beside).unwrap_or_default();
-            unwritable(error)
-        })
+        // The name is of this process alone: what another one left or is writing is not in the way.
+        let beside = beside(&target, &format!(".keyfob-unfinished-{}", process::id()));
+        let mut file = create(&beside).map_err(unwritable)?;
+        let staged = Staged { before: self.clone(), beside, target };
+        write(&mut file, text, &staged.target, access).map_err(unwritable)?;
+        Ok(staged)
     }
 
-    /// Keeps the text under another name, which must be free.
+    /// Keeps the text under another name, which must be free, for the owner of the file alone: it may hold a secret.
     pub(crate) fn keep_as(&self, backup: &Path) -> Result<(), Error> {
-        let mode = fs::metadata(&self.path).map_or(Permissions::from_mode(PRIVATE), |it| it.permissions());
-        write(backup, self.text(), mode)
-            .map_err(|source| Error::Unwritable { path: backup.to_owned(), source })
+        let unwritable = |source| Error::Unwritable { path: backup.to_owned(), source };
+        let mut file = create(backup).map_err(unwritable)?;
+        write(&mut file, self.text(), &self.path, Access::Private).map_err(|error| {
+            fs::remove_file(backup).unwrap_or_default();
+            unwritable(error)
+        })
     }
 
     /// Removes the file.
@@ -106,6 +109,40 @@ impl Snapshot {
     }
 }
 
+/// Who may read a file that is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Whoever could before.
+    Kept,
+    /// Its owner alone: there is a secret in it.
+    Private,
+}
+
+/// A text that waits beside its file to take the file's place, and is gone if it never does.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    before: Snapshot,
+    beside: PathBuf,
+    target: PathBuf,
+}
+
+impl Staged {
+    /// Puts it in its place.
+    pub(crate) fn put(self) -> Result<(), Error> {
+        self.before.check()?;
+        fs::rename(&self.beside, &self.target)
+            .and_then(|()| File::open(self.target.parent().unwrap_or(Path::new(".")))?.sync_all())
+            .map_err(|source| Error::Unwritable { path: self.before.path.clone(), source })
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Where it took its place there is nothing left to remove.
+        fs::remove_file(&self.beside).unwrap_or_default();
+    }
+}
+
 /// Returns the name of the backup of a file.
 pub(crate) fn backup_of(path: &Path) -> PathBuf {
     beside(path, ".keyfob-backup")
@@ -117,11 +154,25 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Writes a new file, and only a new one.
-fn write(path: &Path, text: &str, mode: Permissions) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?;
+/// Makes a new file, and only a new one.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)
+}
+
+/// Writes a text to a new file that has the owner of another one, and its mode.
+fn write(file: &mut File, text: &str, like: &Path, access: Access) -> io::Result<()> {
+    if let Ok(metadata) = fs::metadata(like) {
+        let own = file.metadata()?;
+        if (metadata.uid(), metadata.gid()) != (own.uid(), own.gid()) {
+            fchown(&*file, Some(metadata.uid()), Some(metadata.gid())).map_err(|_| {
+                io::Error::other("it belongs to another user or group; run this as its owner")
+            })?;
+        }
+        if access == Access::Kept {
+            file.set_permissions(Permissions::from_mode(metadata.mode() & MODE_BITS))?;
+        }
+    }
     file.write_all(text.as_bytes())?;
-    file.set_permissions(mode)?;
     file.sync_all()
 }
 
@@ -185,5 +236,45 @@ mod tests {
         Snapshot::read(&path).unwrap().replace("two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_text_that_does_not_take_its_place_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.yaml");
+        fs::write(&path, "one").unwrap();
+        let staged = Snapshot::read(&path).unwrap().stage("ours", Access::Kept).unwrap();
+        fs::write(&path, "theirs").unwrap();
+        assert!(matches!(staged.put(), Err(Error::Changed(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_another_run_is_writing_is_neither_in_the_way_nor_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.yaml");
+        fs::write(&path, "one").unwrap();
+        let theirs = directory.path().join("config.yaml.keyfob-unfinished-1");
+        fs::write(&theirs, "theirs").unwrap();
+        Snapshot::read(&path).unwrap().replace("two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+    }
+
+    #[test]
+    fn a_replacement_keeps_the_mode_and_a_secret_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.yaml");
+        fs::write(&path, "one").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & MODE_BITS;
+        Snapshot::read(&path).unwrap().replace("two").unwrap();
+        assert_eq!(mode(&path), 0o644);
+        let backup = backup_of(&path);
+        Snapshot::read(&path).unwrap().keep_as(&backup).unwrap();
+        assert_eq!(mode(&backup), PRIVATE);
+        Snapshot::read(&path).unwrap().stage("secret", Access::Private).unwrap().put().unwrap();
+        assert_eq!(mode(&path), PRIVATE);
     }
 }

@@ -12,7 +12,7 @@ use crate::setup::clients::{self, Found};
 use crate::setup::config::{self, Added};
 use crate::setup::endpoint::Endpoint;
 use crate::setup::error::Error;
-use crate::setup::file::{Snapshot, backup_of};
+use crate::setup::file::{Access, Snapshot, Staged, backup_of};
 use crate::setup::section::Section;
 use crate::setup::settings::{Secret, Settings, SignIn};
 use crate::setup::surroundings::Surroundings;
@@ -124,29 +124,45 @@ impl Plan {
         self.account.as_ref().is_none_or(|name| config::has(text, name.as_str()))
     }
 
-    /// Does it. The client's configuration comes last: it names what must be there by then.
+    /// Does it. Everything is written beside its place first, so that what can fail does so before anything has
+    /// changed. The client's configuration takes its place last: it names what must be there by then.
     pub(crate) fn apply(&self) -> Result<(), Error> {
-        if let Some((file, secret)) = &self.secret
-            && file.text() != secret.expose_secret()
-        {
-            file.replace(secret.expose_secret())?;
+        let mut staged = Vec::new();
+        if let Some((file, secret)) = &self.secret {
+            staged.push(file.stage(secret.expose_secret(), Access::Private)?);
         }
         if let Some(text) = &self.config_changed {
-            self.config.replace(text)?;
+            staged.push(self.config.stage(text, self.config_access())?);
         }
-        if self.changed == self.file.text() {
-            return Ok(());
+        let kept =
+            if self.changed == self.file.text() { None } else { Some(self.stage_client(&mut staged)?) };
+        let put = staged.into_iter().try_for_each(Staged::put);
+        if let (Err(_), Some(Some(backup))) = (&put, kept) {
+            backup.remove()?;
         }
+        put
+    }
+
+    /// Tells who may read keyfob's configuration from now on.
+    pub(crate) fn config_access(&self) -> Access {
+        let has_password = self.settings.http_proxy.as_ref().is_some_and(|proxy| proxy.contains('@'));
+        if has_password { Access::Private } else { Access::Kept }
+    }
+
+    /// Writes the client's configuration beside its place, and its backup; returns that if it was not there before.
+    fn stage_client(&self, staged: &mut Vec<Staged>) -> Result<Option<Snapshot>, Error> {
         if let Some(directory) = self.file.path.parent().filter(|_| !self.file.exists()) {
             std::fs::create_dir_all(directory)
                 .map_err(|source| Error::Unwritable { path: directory.to_owned(), source })?;
         }
+        staged.push(self.file.stage(&self.changed, Access::Kept)?);
         let backup = backup_of(&self.file.path);
         // An older one is the state to go back to.
-        if !Snapshot::read(&backup)?.exists() {
-            self.file.keep_as(&backup)?;
+        if Snapshot::read(&backup)?.exists() {
+            return Ok(None);
         }
-        self.file.replace(&self.changed)
+        self.file.keep_as(&backup)?;
+        Ok(Some(Snapshot::read(&backup)?))
     }
 }
 
