@@ -31,8 +31,8 @@ use crate::control;
 use crate::display;
 use crate::failure::Failure;
 use crate::setup::clients::{Found, Program};
-use crate::setup::file::backup_of;
-use crate::setup::plan::Plan;
+use crate::setup::file::{Access, backup_of};
+use crate::setup::plan::{Plan, USUAL_FILE};
 use crate::setup::settings::SignIn;
 use crate::setup::surroundings::Surroundings;
 use crate::setup::undo::Undo;
@@ -56,7 +56,7 @@ fn set_up(options: &SetupOptions, surroundings: &Surroundings, client: &Client) 
     let mut text = changes(&plan);
     if options.writing == Writing::Really && !plan.is_done() {
         plan.apply()?;
-        text.push_str(&done(&plan));
+        text.push_str(&done(&plan, surroundings));
         text.push_str(&reload(&client.running()));
     }
     text.push_str(&remarks(&plan, surroundings));
@@ -91,13 +91,20 @@ fn changes(plan: &Plan) -> String {
 }
 
 /// Says what was done beside the changes.
-fn done(plan: &Plan) -> String {
+fn done(plan: &Plan, surroundings: &Surroundings) -> String {
     let mut text = String::new();
     if plan.changed != plan.file.text() {
-        let backup = shown(&backup_of(&plan.file.path));
-        text.push_str(&format!(
-            "the original is kept as {backup}; to go back run: keyfob setup flyte --undo\n"
-        ));
+        if plan.file.exists() {
+            text.push_str(&format!("the original is kept as {}; ", shown(&backup_of(&plan.file.path))));
+        }
+        // Any other file is found only from some directories, or with some variables.
+        let is_usual = plan.file.path == surroundings.home.join(USUAL_FILE);
+        let option = if is_usual { String::new() } else { format!(" --config {}", shown(&plan.file.path)) };
+        text.push_str(&format!("to go back run: keyfob setup flyte --undo{option}\n"));
+    }
+    if plan.config_changed.is_some() && plan.config_access() == Access::Private {
+        let config = shown(&plan.config.path);
+        text.push_str(&format!("{config} has the password of the proxy in it, so only you can read it\n"));
     }
     if let Some((file, _)) = &plan.secret {
         text.push_str(&format!("the client secret is in {}, which only you can read\n", shown(&file.path)));
@@ -173,8 +180,14 @@ fn next(plan: &Plan) -> String {
         (SignIn::Browser | SignIn::Device, Some(name)) => format!("keyfob login {name}"),
         (SignIn::Keyfob(_), _) => "keyfob status".to_owned(),
         (SignIn::Browser | SignIn::Device | SignIn::Secret { .. } | SignIn::Command(_), _) => {
-            let is_flyte = plan.found.programs == [Program::Flyte];
-            if is_flyte { "flyte get project" } else { "flytectl get project" }.to_owned()
+            let reads = |program| plan.found.programs.contains(&program);
+            if reads(Program::Flytectl) {
+                "flytectl get project".to_owned()
+            } else if reads(Program::Flyte) {
+                "flyte get project".to_owned()
+            } else {
+                "keyfob status".to_owned()
+            }
         }
     }
 }

@@ -288,6 +288,45 @@ fn a_file_that_cannot_be_changed_safely_is_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn a_setup_that_cannot_be_finished_changes_nothing() {
+    // There is room for the name of the backup, and none for the longer one of what is written first.
+    let file = format!(".flyte/{}.yaml", "x".repeat(236));
+    let home = with(&file, PKCE);
+    let output = setup(&home, &["--config", &file]);
+    assert_eq!(output.status, Exit::Configuration as i32, "{output:?}");
+    assert!(output.stderr.contains("cannot write"), "{}", output.stderr);
+    assert_eq!(read(&home, &file), PKCE);
+    assert_eq!(fs::read_dir(home.path(".flyte")).unwrap().count(), 1);
+    assert!(!home.config().exists());
+}
+
+#[test]
+fn no_copy_of_a_secret_can_be_read_by_others() {
+    let text = PKCE.replace("insecure: false", "httpProxyURL: http://me:CANARY@proxy:3128");
+    let home = with(YAML, &text);
+    fs::set_permissions(home.path(YAML), fs::Permissions::from_mode(0o644)).unwrap();
+    home.configure("# mine\n");
+    fs::set_permissions(home.config(), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = setup(&home, &[]);
+    assert!(output.stdout.contains("only you can read it"), "{}", output.stdout);
+    let mode = |path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!((mode(home.config()), mode(home.path(BACKUP))), (0o600, 0o600));
+    assert_eq!(setup(&home, &["--undo"]).status, 0);
+    assert_eq!((read(&home, YAML), mode(home.path(YAML))), (text, 0o644));
+}
+
+#[test]
+fn the_way_back_that_is_shown_finds_a_file_in_any_place() {
+    let home = with("elsewhere.yaml", PKCE);
+    let output = setup(&home, &["--config", "elsewhere.yaml"]);
+    let path = home.path("elsewhere.yaml");
+    let back = format!("to go back run: keyfob setup flyte --undo --config {}\n", path.display());
+    assert!(output.stdout.contains(&back), "{}", output.stdout);
+    assert_eq!(setup(&home, &["--undo", "--config", path.to_str().unwrap()]).status, 0);
+    assert_eq!(read(&home, "elsewhere.yaml"), PKCE);
+}
+
+#[test]
 fn an_account_of_the_same_name_is_kept_and_another_name_asked_for() {
     let home = with(YAML, PKCE);
     let mine = "[accounts.flyte]\ngrant = \"command\"\ncommand = [\"mine\"]\n";

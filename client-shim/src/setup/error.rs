@@ -95,7 +95,7 @@ pub(crate) enum Error {
     #[error("there is another account {0} in the configuration; choose a name: keyfob setup flyte ACCOUNT")]
     NameTaken(AccountName),
     /// The file runs keyfob for another account.
-    #[error("{} uses the account {account} already; to give it another name, first run: keyfob setup flyte --undo", .path.display())]
+    #[error("{} uses the account {account} already; to give it another name, first run: keyfob setup flyte --undo --config {}", .path.display(), .path.display())]
     OtherAccount {
         /// The file.
         path: PathBuf,
@@ -111,8 +111,13 @@ pub(crate) enum Error {
         reason: String,
     },
     /// A backup is there already, and the file is not what was made from it.
-    #[error("{} is left from an earlier setup; run keyfob setup flyte --undo, or remove it", .0.display())]
-    BackupLeft(PathBuf),
+    #[error("{} is left from an earlier setup; remove it, or run: keyfob setup flyte --undo --config {}", .backup.display(), .path.display())]
+    BackupLeft {
+        /// The backup.
+        backup: PathBuf,
+        /// The file that it is of.
+        path: PathBuf,
+    },
     /// The file was changed since.
     #[error("{} was changed since the setup, so it is left as it is; compare it with {}", .path.display(), .backup.display())]
     EditedSince {

@@ -20,7 +20,7 @@ use crate::setup::yaml::{YamlError, admin};
 use crate::setup::{api_key, ini};
 
 /// Where a new configuration goes, below the home: all clients but union's look there.
-const USUAL_FILE: &str = ".flyte/config.yaml";
+pub(crate) const USUAL_FILE: &str = ".flyte/config.yaml";
 
 /// What a setup is going to do.
 pub(crate) struct Plan {
@@ -96,7 +96,7 @@ impl Plan {
         self.changed = rewrite(&self.file, &surroundings.command(&name), &self.settings.endpoint)?;
         let backup = Snapshot::read(&backup_of(&self.file.path))?;
         if backup.exists() && backup.text() != self.file.text() && self.changed != self.file.text() {
-            return Err(Error::BackupLeft(backup.path));
+            return Err(Error::BackupLeft { backup: backup.path, path: self.file.path });
         }
         Ok(self)
     }

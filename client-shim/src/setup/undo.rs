@@ -12,7 +12,7 @@ use crate::setup::diff;
 use crate::setup::endpoint::Endpoint;
 use crate::setup::error::Error;
 use crate::setup::file::{Snapshot, backup_of};
-use crate::setup::plan::{read, rewrite, settings};
+use crate::setup::plan::{USUAL_FILE, read, rewrite, settings};
 use crate::setup::settings::SignIn;
 use crate::setup::surroundings::Surroundings;
 use crate::setup::yaml::admin;
@@ -38,7 +38,7 @@ impl Undo {
         let paths = match &options.file {
             Some(path) => vec![surroundings.directory.join(path)],
             None => {
-                let usual = surroundings.home.join(".flyte/config.yaml");
+                let usual = surroundings.home.join(USUAL_FILE);
                 clients::find(surroundings).into_iter().map(|found| found.path).chain([usual]).collect()
             }
         };
