@@ -1,13 +1,14 @@
 //! Sessions in plain files: INI as Python's `configparser` writes it, with values in base64.
 //!
 //! The thing to get wrong: base64 is broken into lines, which go on below the key, indented; names of keys are lower
-//! case; and one kind of file escapes all names.
+//! case; one kind of file escapes all names; and a file that is a link stays one, or what is deleted lives on elsewhere.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -121,17 +122,21 @@ fn read(path: &Path) -> io::Result<(Zeroizing<String>, u64)> {
 }
 
 fn replace(path: &Path, parts: &[&str]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".keyfob-new");
+    let target = path.canonicalize()?;
+    let mut name = target.as_os_str().to_owned();
+    // The name is of this process alone: what one that was killed has left is not in the way.
+    name.push(format!(".keyfob-unfinished-{}", process::id()));
     let beside = PathBuf::from(name);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     let written = parts.iter().try_for_each(|part| file.write_all(part.as_bytes()));
-    let written = written.and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
+    let written = written.and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, &target));
     written.inspect_err(|_| fs::remove_file(&beside).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -179,5 +184,16 @@ mod tests {
         let (_directory, path) = file(VERBATIM);
         delete(&path, "h:443", "tokens");
         assert_eq!(fs::read_to_string(path).unwrap(), "[h:443]\n\n[other]\ntokens = eA==\n\t\n\n");
+    }
+
+    #[test]
+    fn a_session_behind_a_link_is_deleted_where_it_lies() {
+        let (directory, path) = file(VERBATIM);
+        let link = directory.path().join("link.cfg");
+        symlink(&path, &link).unwrap();
+        delete(&link, "h:443", "tokens");
+        assert!(link.is_symlink());
+        assert!(!fs::read_to_string(path).unwrap().contains("eyJhY2Nlc3N"));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 }
