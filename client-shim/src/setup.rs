@@ -214,11 +214,15 @@ fn take_back(
             text.push_str(&format!("{} is as it was\n", shown(&undo.file.path)));
         }
     }
-    if let (Some(name), None) = (&undo.account, &undo.config_changed) {
+    if let (Some(name), None) = (&undo.account, &undo.config_changed)
+        && config::has(undo.config.text(), name.as_str())
+    {
         let config = shown(&undo.config.path);
-        text.push_str(&format!(
-            "note: the account {name} stays in {config}: it was not added for this file, or changed since\n"
-        ));
+        let reason = match &undo.user {
+            Some(path) => format!("{} uses it", shown(path)),
+            None => "it was not added for this file, or changed since".to_owned(),
+        };
+        text.push_str(&format!("note: the account {name} stays in {config}: {reason}\n"));
     }
     Ok(text)
 }

@@ -327,6 +327,20 @@ fn the_way_back_that_is_shown_finds_a_file_in_any_place() {
 }
 
 #[test]
+fn an_account_that_two_files_share_stays_for_the_other_one() {
+    let home = with(YAML, PKCE);
+    home.write(".flyte/config", "[platform]\nurl = flyte.example.com\n", 0o600);
+    assert_eq!(setup(&home, &[]).status, 0);
+    assert_eq!(setup(&home, &["--config", YAML]).status, 0);
+    let shared = fs::read_to_string(home.config()).unwrap();
+    let undone = setup(&home, &["--undo"]);
+    let user = format!("config.toml: {} uses it\n", home.path(YAML).display());
+    assert!(undone.stdout.ends_with(&user), "{}", undone.stdout);
+    assert_eq!(fs::read_to_string(home.config()).unwrap(), shared);
+    assert!(read(&home, YAML).contains("token, flyte]"));
+}
+
+#[test]
 fn an_account_of_the_same_name_is_kept_and_another_name_asked_for() {
     let home = with(YAML, PKCE);
     let mine = "[accounts.flyte]\ngrant = \"command\"\ncommand = [\"mine\"]\n";

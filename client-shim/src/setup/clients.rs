@@ -94,7 +94,8 @@ pub(crate) fn is_ini(path: &Path) -> bool {
     !name.ends_with(b"yaml") && !name.ends_with(b"yml")
 }
 
-fn is_same(one: &Path, other: &Path) -> bool {
+/// Tells whether two names are of one file.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
     one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 

@@ -1,7 +1,10 @@
 //! `keyfob setup flyte --undo`: the client's configuration as it was, and the account gone.
 //!
 //! The thing to get wrong: what a person has changed since belongs to them. Only a file that differs from its backup in
-//! nothing but the keys of a setup is put back, and only an account that is as it was written is taken out.
+//! nothing but the keys of a setup is put back, and only an account that is as it was written, and that no other file
+//! uses, is taken out.
+
+use std::path::{Path, PathBuf};
 
 use keyfob_protocol::account::AccountName;
 
@@ -26,6 +29,8 @@ pub(crate) struct Undo {
     pub(crate) config_changed: Option<String>,
     /// The account that the file used.
     pub(crate) account: Option<AccountName>,
+    /// Another file that uses it still, so that it stays.
+    pub(crate) user: Option<PathBuf>,
     secret: Option<Snapshot>,
 }
 
@@ -54,11 +59,13 @@ impl Undo {
         }
         let account = argv.get(2).and_then(|name| name.parse().ok());
         let config = Snapshot::read(&surroundings.config)?;
-        let config_changed = without(&config, account.as_ref(), &file, &backup, surroundings);
+        let user = account.as_ref().and_then(|name| other_user(name, &path, surroundings));
+        let config_changed =
+            without(&config, account.as_ref().filter(|_| user.is_none()), &file, &backup, surroundings);
         let secret =
             account.as_ref().filter(|_| config_changed.is_some()).map(|name| surroundings.secret(name));
         let secret = secret.map(|path| Snapshot::read(&path)).transpose()?;
-        Ok(Some(Self { file, backup, config, config_changed, account, secret }))
+        Ok(Some(Self { file, backup, config, config_changed, account, user, secret }))
     }
 
     /// Does it. The backup goes last: until then all can be done again.
@@ -84,6 +91,15 @@ impl Undo {
         }
         Ok(())
     }
+}
+
+/// Returns another file whose command is for the account: two clients may share one.
+fn other_user(name: &AccountName, path: &Path, surroundings: &Surroundings) -> Option<PathBuf> {
+    let others = clients::find(surroundings).into_iter().map(|found| found.path);
+    others.filter(|other| !clients::is_same(other, path)).find(|other| {
+        let file = Snapshot::read(other).ok();
+        file.is_some_and(|file| argv(&file, surroundings).get(2).is_some_and(|used| used == name.as_str()))
+    })
 }
 
 fn argv(file: &Snapshot, surroundings: &Surroundings) -> Vec<String> {
