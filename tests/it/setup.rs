@@ -5,6 +5,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use integration_tests::companion::{installed, source};
 use integration_tests::config::HEAD;
 use integration_tests::daemon::Daemon;
@@ -194,6 +196,18 @@ fn a_secret_gets_a_file_of_its_own_and_is_never_shown() {
             None => assert!(!home.path(YAML).exists()),
         }
     }
+}
+
+#[test]
+fn a_newer_api_key_takes_the_place_of_the_older_one() {
+    let key = |secret: &str| STANDARD.encode(format!("acme.union.ai:ci:{secret}:acme"));
+    let home = Home::new().set("OLDER", &key("CANARY-1")).set("NEWER", &key("CANARY-2"));
+    let stored = || fs::read_to_string(home.path("config/keyfob/secrets/acme")).unwrap();
+    assert_eq!(setup(&home, &["--api-key-env", "OLDER"]).status, 0);
+    assert_eq!(stored(), "CANARY-1");
+    let output = setup(&home, &["--api-key-env", "NEWER"]);
+    assert_eq!(stored(), "CANARY-2", "{output:?}");
+    assert!(setup(&home, &["--api-key-env", "NEWER"]).stdout.contains("nothing to change"));
 }
 
 #[test]

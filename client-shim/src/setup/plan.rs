@@ -115,7 +115,10 @@ impl Plan {
 
     /// Tells whether everything is as it should be.
     pub(crate) fn is_done(&self) -> bool {
-        self.changed == self.file.text() && self.config_changed.is_none()
+        let has_secret = |(file, secret): &(Snapshot, SecretString)| file.text() == secret.expose_secret();
+        self.changed == self.file.text()
+            && self.config_changed.is_none()
+            && self.secret.as_ref().is_none_or(has_secret)
     }
 
     /// Tells whether keyfob's configuration is going to have the account.
