@@ -382,7 +382,7 @@ fn whatever_would_defeat_the_command_is_named() {
                  clientSecretLocation: /s\nunion:\n  auth:\n    type: PKCE\n";
     let home =
         with(YAML, traps).set("FLYTE_CREDENTIALS_AUTH_MODE", "Pkce").set("FLYTE_ADMIN_INSECURE", "false");
-    let home = home.set("FLYTE_API_KEY", "CANARY");
+    let home = home.set("FLYTE_API_KEY", "CANARY").set("FLYTE_AUTH_PROXY_COMMAND", "[x]");
     fs::create_dir(home.path(".union")).unwrap();
     home.write(".union/config.yaml", PKCE, 0o600);
     let output = setup(&home, &[]);
@@ -390,6 +390,7 @@ fn whatever_would_defeat_the_command_is_named() {
         "FLYTE_CREDENTIALS_AUTH_MODE is set",
         "FLYTE_ADMIN_INSECURE is set",
         "FLYTE_API_KEY is set",
+        "FLYTE_AUTH_PROXY_COMMAND is set",
         "insecure is true",
         "proxyCommand is set",
         "useAuth is set",

@@ -7,7 +7,7 @@ use crate::setup::section::Section;
 use crate::setup::surroundings::Surroundings;
 
 /// Variables, and what the client that reads them does with them.
-const VARIABLES: [(&str, &str); 13] = [
+const VARIABLES: [(&str, &str); 16] = [
     ("FLYTE_CREDENTIALS_AUTH_MODE", "flytekit takes it instead of authType"),
     ("FLYTE_CREDENTIALS_COMMAND", "flytekit takes it instead of the command"),
     ("FLYTE_CREDENTIALS_CLIENT_SECRET_LOCATION", "flytekit takes the secret instead of the command"),
@@ -19,6 +19,9 @@ const VARIABLES: [(&str, &str); 13] = [
     ("FLYTE_ADMIN_COMMAND", "flyte takes it instead of the command"),
     ("FLYTE_ADMIN_CLIENTSECRETLOCATION", "flyte takes the secret instead of the command"),
     ("FLYTE_ADMIN_CLIENTSECRETENVVAR", "flyte takes the secret instead of the command"),
+    ("FLYTE_AUTH_PROXY_COMMAND", "flyte 2.12 fails with it"),
+    ("FLYTE_ADMIN_PROXYCOMMAND", "flyte 2.12 fails with it"),
+    ("UNION_SERVERLESS_ENDPOINT", "union takes it instead of the file"),
     ("FLYTE_ADMIN_ENDPOINT", "flyte takes it instead of the endpoint"),
     ("FLYTE_ADMIN_INSECURE", "flyte sends no token then, even where its value is false"),
 ];
