@@ -662,8 +662,7 @@ config.toml:14: key with no value, expected `=`"#
         const ABSOLUTE: &str = "client_secret.file: must be an absolute path, or begin with ~/";
         const PROGRAM: &str = "client_secret.command: must begin with the name of a program";
         const NAME: &str = "client_secret.credential: must be the name of a systemd credential, not a path";
-        const UNSET: &str = "client_secret.env: keyfobd was started without this variable; set it where keyfobd \
-                             starts, or use file";
+        const VARIABLE: &str = "client_secret.env: must be the name of a variable";
         for (value, sentence) in [
             (
                 "'hunter2'",
@@ -680,9 +679,8 @@ config.toml:14: key with no value, expected `=`"#
             ("{ file = '' }", ABSOLUTE),
             ("{ file = '~ben/s' }", ABSOLUTE),
             ("{ file = \"/s\\u0000\" }", ABSOLUTE),
-            ("{ env = 'UNSET' }", UNSET),
-            ("{ env = 'EMPTY' }", UNSET),
-            ("{ env = '' }", UNSET),
+            ("{ env = '' }", VARIABLE),
+            ("{ env = 'A=b' }", VARIABLE),
             (
                 "{ command = 'pass show ci' }",
                 "client_secret.command: must be an array of strings, not a string",

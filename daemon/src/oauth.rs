@@ -269,6 +269,8 @@ pub enum ClientSecret {
     File(PathBuf),
     /// The value that an environment variable of the daemon had at its start.
     Value(SecretString),
+    /// Nowhere: the daemon was started without the variable of this name. Started elsewhere it may have it.
+    Unset(String),
     /// The output of a program, run without a shell.
     Command(Vec<String>),
 }

@@ -47,6 +47,25 @@ fn a_secret_with_any_characters_is_proven_in_each_way_from_each_place() {
 }
 
 #[test]
+fn a_variable_that_is_not_set_where_the_daemon_starts_costs_its_account_alone() {
+    let issuer =
+        FakeIssuer::start(Settings { clients: vec![Client::basic("basic", SECRET)], ..Settings::default() });
+    let home = Home::new();
+    let file = home.write("secret", SECRET, 0o600);
+    let set = account("set", "basic", &format!("{{ file = {file:?} }}"), &issuer);
+    let unset = account("unset", "basic", r#"{ env = "TEST_CLIENT_SECRET" }"#, &issuer);
+    home.configure(&format!("{}{set}{unset}", HEAD.replace("prod", "set")));
+    let daemon = Daemon::start_in(home);
+    assert!(issuer.honours(&daemon.token("set").access_token));
+    let output = daemon.shim(&["token", "unset"]);
+    assert_eq!(output.status, Exit::Configuration as i32);
+    assert!(
+        output.stderr.contains("\"TEST_CLIENT_SECRET\"") && output.stderr.contains("keyfob stop"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn ten_tools_at_once_cost_one_request() {
     let issuer = ci_issuer();
     let daemon = ci_daemon(&issuer);

@@ -31,7 +31,9 @@ impl IntoResponse for ApiError {
 impl From<UnknownAccount> for ApiError {
     fn from(unknown: UnknownAccount) -> Self {
         let hint = match unknown {
-            UnknownAccount::NoAccounts => "add one to the configuration, then run: keyfob reload",
+            UnknownAccount::NoAccounts => {
+                "run: keyfob setup flyte, or add one to the configuration and run: keyfob reload"
+            }
             UnknownAccount::NoDefault { .. } => "run: keyfob token ACCOUNT",
             UnknownAccount::Misspelt { .. } | UnknownAccount::NoSuchAccount { .. } => "run: keyfob status",
         };

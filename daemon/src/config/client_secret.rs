@@ -43,10 +43,11 @@ fn file(path: &str, environment: &Environment) -> Result<ClientSecret, Wrong> {
 }
 
 fn variable(name: &str, environment: &Environment) -> Result<ClientSecret, Wrong> {
-    let value = environment.variable(name).ok_or_else(|| {
-        Wrong::new("keyfobd was started without this variable")
-            .hint("set it where keyfobd starts, or use file")
-    })?;
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(Wrong::new("must be the name of a variable"));
+    }
+    // Whether it is set depends on who starts the daemon: that is no mistake of the file, and costs this account alone.
+    let Some(value) = environment.variable(name) else { return Ok(ClientSecret::Unset(name.to_owned())) };
     let text = value.to_str().ok_or_else(|| Wrong::new("the value of this variable is not UTF-8"))?;
     Ok(ClientSecret::Value(SecretString::from(text)))
 }

@@ -34,6 +34,11 @@ enum Error {
     Unreadable { path: PathBuf, reason: io::Error },
     #[error("{path} is no client secret: it {what}")]
     Unusable { path: PathBuf, what: &'static str },
+    #[error(
+        "keyfobd was started without the variable {variable:?}, in which the client secret is: run keyfob stop, then keyfob \
+         where it is set, or write client_secret = {{ file = \"/path/to/it\" }}"
+    )]
+    Unset { variable: String },
     #[error("the client secret is empty")]
     Empty,
     #[error(transparent)]
@@ -45,9 +50,11 @@ enum Error {
 impl Error {
     fn classify(&self) -> Failure {
         match self {
-            Self::Unreadable { .. } | Self::Unusable { .. } | Self::Empty | Self::Key(_) => {
-                Failure::misconfigured(self.to_string())
-            }
+            Self::Unreadable { .. }
+            | Self::Unusable { .. }
+            | Self::Unset { .. }
+            | Self::Empty
+            | Self::Key(_) => Failure::misconfigured(self.to_string()),
             Self::Program(error) => error.classify(),
         }
     }
@@ -88,6 +95,7 @@ async fn assertor(
 async fn fetch(secret: &ClientSecret, environment: &Environment) -> Result<SecretString, Error> {
     let secret = match secret {
         ClientSecret::Value(secret) => secret.clone(),
+        ClientSecret::Unset(variable) => return Err(Error::Unset { variable: variable.clone() }),
         ClientSecret::Command(argv) => program::output(argv, environment).await?,
         ClientSecret::File(path) => {
             let file = path.clone();
@@ -211,6 +219,8 @@ mod tests {
         }
         let failure = fetched(ClientSecret::Value("".into())).await.unwrap_err();
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
+        let failure = fetched(ClientSecret::Unset("CI_SECRET".to_owned())).await.unwrap_err();
+        assert!(failure.to_string().contains("\"CI_SECRET\""), "{failure}");
     }
 
     #[tokio::test]
