@@ -1,17 +1,12 @@
 //! A server refuses a token that has not expired. What runs the token command here is this test's own process.
 
-use std::time::Duration;
-
 use integration_tests::daemon::Daemon;
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::settings::Settings;
-use integration_tests::patience::{SOON, eventually, now};
+use integration_tests::patience::{SOON, eventually, found};
 use integration_tests::{config, programs, shim};
 use keyfob_protocol::token::{RejectionOutcome, RejectionReport};
 use sha2::{Digest, Sha256};
-
-/// From then on a token can be renewed, and a process that asks again for one is refused it.
-const OLD_ENOUGH: Duration = Duration::from_secs(11);
 
 #[test]
 fn who_asks_again_for_a_token_that_was_taken_back_gets_one_that_works_and_its_burst_costs_one_renewal() {
@@ -20,16 +15,18 @@ fn who_asks_again_for_a_token_that_was_taken_back_gets_one_that_works_and_its_bu
     daemon.log_in("prod");
     let first = token(&daemon);
     issuer.take_back(&first);
-    wait(OLD_ENOUGH);
-    let mut burst: Vec<_> = (0..4).map(|_| shim::spawn(daemon.home(), &["token"])).collect();
-    let tokens: Vec<_> = burst.iter_mut().map(|tool| tool.wait().stdout.trim_end().to_owned()).collect();
-    assert!(issuer.honours(&tokens[0]), "{tokens:?}\n{}", daemon.log());
-    assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+    let burst = found(SOON, "a burst that is refused", || {
+        let mut burst: Vec<_> = (0..4).map(|_| shim::spawn(daemon.home(), &["token"])).collect();
+        let tokens: Vec<_> = burst.iter_mut().map(|tool| tool.wait().stdout.trim_end().to_owned()).collect();
+        tokens.iter().any(|token| *token != first).then_some(tokens)
+    });
+    assert!(issuer.honours(&burst[0]), "{burst:?}\n{}", daemon.log());
+    assert!(burst.iter().all(|token| *token == burst[0]), "{burst:?}");
     assert_eq!(issuer.ledger().requests("refresh_token").len(), 1);
 
     // It goes on asking, as if the new one were refused too.
     eventually(SOON, "the status says that it is no matter of renewal", || {
-        assert_eq!(token(&daemon), tokens[0]);
+        assert_eq!(token(&daemon), burst[0]);
         daemon.account("prod").warnings.iter().any(|warning| warning.contains("not a matter of renewal"))
     });
     assert_eq!(issuer.ledger().requests("refresh_token").len(), 1);
@@ -44,7 +41,12 @@ fn a_shell_that_asks_again_has_been_refused_nothing() {
     let mut command = daemon.home().command("sh");
     command.arg("-c").arg(format!("while :; do {keyfob:?} token || exit; done"));
     let shell = daemon.home().spawn_command(command);
-    wait(OLD_ENOUGH);
+    // What is no shell, beside it, and for as long.
+    let other = FakeIssuer::start(Settings::default());
+    let beside = Daemon::start(&config::device_code(&other));
+    beside.log_in("prod");
+    let first = token(&beside);
+    eventually(SOON, "a renewal for what is no shell", || token(&beside) != first);
     assert!(shell.stdout().lines().count() > 2, "{}", shell.shown());
     assert_eq!(issuer.ledger().requests("refresh_token").len(), 0);
 }
@@ -80,9 +82,4 @@ fn reject(daemon: &Daemon, token: &str) -> RejectionReport {
     let answer = daemon.send("/v1/accounts/prod/token/rejected", &format!(r#"{{"sha256":"{hash}"}}"#));
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
-}
-
-fn wait(time: Duration) {
-    let start = now();
-    eventually(SOON, "a token grows old", || start.elapsed() > time);
 }
