@@ -56,6 +56,9 @@ pub struct TokenCache {
 struct Running {
     registry: Registry,
     entries: BTreeMap<AccountName, Arc<Entry>>,
+    /// Those that are gone from the settings and let what is under way finish. One that comes back waits for its own:
+    /// what rests for it until then is about to be replaced.
+    leaving: BTreeMap<AccountName, Arc<Entry>>,
 }
 
 impl TokenCache {
@@ -78,16 +81,22 @@ impl TokenCache {
                     entry.reconfigure(account.clone(), source);
                     Arc::clone(entry)
                 }
-                predecessor => self.start(account.clone(), source, predecessor.cloned()),
+                predecessor => {
+                    let predecessor = predecessor.or_else(|| old.leaving.get(&account.name));
+                    self.start(account.clone(), source, predecessor.cloned())
+                }
             };
             entries.insert(account.name.clone(), entry);
         }
+        let mut leaving = old.leaving.clone();
+        leaving.retain(|name, entry| !entries.contains_key(name) && !entry.has_ended());
         for name in &changes.removed {
             if let Some(entry) = old.entries.get(name) {
                 entry.close();
+                leaving.insert(name.clone(), Arc::clone(entry));
             }
         }
-        self.accounts.send_replace(Arc::new(Running { registry, entries }));
+        self.accounts.send_replace(Arc::new(Running { registry, entries, leaving }));
         changes
     }
 
@@ -136,12 +145,12 @@ impl TokenCache {
 
     /// Ends all accounts: lets renewals that are under way finish and be stored, and starts none.
     pub async fn shut_down(&self) {
-        let entries = self.entries();
-        for entry in &entries {
+        let running = self.accounts.borrow().clone();
+        for entry in running.entries.values() {
             entry.close();
         }
         let ended = async {
-            for entry in &entries {
+            for entry in running.entries.values().chain(running.leaving.values()) {
                 entry.ended().await;
             }
         };

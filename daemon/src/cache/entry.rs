@@ -367,6 +367,11 @@ impl Entry {
         self.orders.send_modify(|orders| orders.closing = true);
     }
 
+    /// Tells whether the account has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// Waits until the account has ended.
     pub(super) async fn ended(&self) {
         self.orders.closed().await;

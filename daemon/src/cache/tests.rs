@@ -1,6 +1,7 @@
 //! The promises of an account's owner, in simulated time: hours pass in milliseconds, and no socket is involved.
 
 mod rejection;
+mod reload;
 mod variant;
 
 use std::collections::VecDeque;
