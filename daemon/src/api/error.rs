@@ -196,6 +196,10 @@ pub(super) fn no_login(why: &NoLogin, view: &View) -> ErrorBody {
         )
         .with_hint(format!("run: keyfob token {account}")),
         NoLogin::Store(error) => store(error),
+        NoLogin::Exchanging => {
+            ErrorBody::new(ErrorCode::Unavailable, format!("another login to {account} is about to end"))
+                .with_hint("try again")
+        }
         NoLogin::Closing => closing(),
     }
 }

@@ -83,6 +83,9 @@ pub enum NoLogin {
     /// The store could not be read, and its contents must not be overwritten.
     #[error("the store cannot be read")]
     Store(Arc<StoreError>),
+    /// The tokens of another login are on their way.
+    #[error("another login is about to end")]
+    Exchanging,
     /// The account is being closed.
     #[error("the account is being closed")]
     Closing,

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::account::{Account, Grant, IssuerSettings, Provider};
-use crate::cache::entry::{Asked, Entry, NoPaste};
+use crate::cache::entry::{Asked, Entry, NoLogin, NoPaste};
 use crate::cache::login::LoginProgress;
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::Clock;
@@ -623,4 +623,16 @@ async fn a_refresh_token_of_another_client_is_exchanged_before_anything_is_held(
     let view = world.login_ends().await;
     assert!(matches!(view.login, LoginProgress::SignedIn), "{:?}", view.login);
     assert_eq!(world.token().await.unwrap().tokens.access.secret().expose_secret(), "at-8");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_of_another_client_is_presented_once_however_often_it_is_brought() {
+    let world = World::new(|ledger| ledger.live = 7);
+    world.entry.import("7".into()).await.unwrap();
+    pass(SECOND / 2).await;
+    assert!(matches!(world.entry.import("7".into()).await, Err(NoLogin::Exchanging)));
+    world.login_ends().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-8");
+    let (requests, revoked) = (world.issuer.requests(), world.issuer.0.lock().unwrap().revoked);
+    assert_eq!((requests, revoked), (1, 0));
 }

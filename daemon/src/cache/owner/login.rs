@@ -34,9 +34,13 @@ impl Owner {
         Ok(())
     }
 
-    /// Takes over a refresh token of another client, in place of a login that is pending.
+    /// Takes over a refresh token of another client, in place of a login that waits for a person. Not while tokens are on
+    /// their way: they may come of the very same refresh token, which must not be presented twice.
     pub(super) fn import(&mut self, refresh: SecretString) -> Result<(), NoLogin> {
         self.can_log_in()?;
+        if self.is_exchanging() {
+            return Err(NoLogin::Exchanging);
+        }
         self.end_login(LoginProgress::Cancelled);
         self.login_step = Some(Step::Exchanging(tokio::spawn(self.source.adopt(refresh))));
         self.set_login(LoginProgress::Exchanging);
