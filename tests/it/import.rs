@@ -105,6 +105,22 @@ fn a_session_that_the_issuer_refuses_stays_where_it_is() {
 }
 
 #[test]
+fn a_session_that_came_to_nothing_durable_stays_where_it_is() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let refresh = session(&issuer);
+    let daemon = daemon(&issuer, None);
+    let text = format!("[flyte.example.com]\nrefresh_token = {}\n\n", STANDARD.encode(refresh));
+    let file = daemon.home().write(".flyte/keyring.cfg", &text, 0o600);
+    let in_the_way = daemon.home().path("state/keyfob/accounts/.flyte.sealed.tmp/full");
+    fs::create_dir_all(&in_the_way).unwrap();
+
+    daemon.shim(&["setup", "flyte", "--import"]);
+    daemon.token("flyte");
+    eventually(SOON, "the daemon says that it deletes nothing", || daemon.log().contains("is not on disk"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
 fn sessions_that_shadow_the_command_are_named_and_left_alone() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();

@@ -22,6 +22,7 @@ use super::login::status;
 use crate::account::Account;
 use crate::cache::entry::Entry;
 use crate::cache::login::LoginProgress;
+use crate::cache::view::Stored;
 use crate::flyte::Endpoint;
 use crate::flyte::keyring::{Client, Found, Keyrings, Place, Session, Silent};
 
@@ -91,18 +92,27 @@ async fn delete_once_stored(entry: Arc<Entry>, keyrings: Keyrings, sessions: Vec
     if view.login.is_pending() {
         view = entry.login_change(view.login_revision, EXCHANGE).await;
     }
-    match view.login {
-        LoginProgress::SignedIn => {
+    match (&view.login, &view.stored) {
+        (LoginProgress::SignedIn, Stored::Durable) => {
             if let Err(error) = keyrings.delete(sessions).await {
                 tracing::warn!(%error, "the sessions of other clients stay where they are");
             }
         }
-        LoginProgress::Idle
-        | LoginProgress::Starting
-        | LoginProgress::Asking { .. }
-        | LoginProgress::Exchanging
-        | LoginProgress::Failed(_)
-        | LoginProgress::Cancelled => {}
+        (LoginProgress::SignedIn, Stored::Unread | Stored::Unreadable(_) | Stored::Volatile(_)) => {
+            tracing::warn!(
+                account = %view.account.name,
+                "the sessions of other clients stay where they are: what came of them is not on disk"
+            );
+        }
+        (
+            LoginProgress::Idle
+            | LoginProgress::Starting
+            | LoginProgress::Asking { .. }
+            | LoginProgress::Exchanging
+            | LoginProgress::Failed(_)
+            | LoginProgress::Cancelled,
+            _,
+        ) => {}
     }
 }
 
