@@ -315,7 +315,7 @@ impl Entry {
         Ok(self.view())
     }
 
-    /// Cancels a pending login. Does nothing where there is none.
+    /// Cancels a login that waits for a person. Does nothing where there is none, or where its tokens are on their way.
     pub async fn cancel_login(&self) -> Arc<View> {
         let (reply, answer) = oneshot::channel();
         if self.mailbox.send(Message::CancelLogin { reply }).await.is_ok() {

@@ -167,7 +167,7 @@ impl Owner {
             }
             Message::Pasting { reply } => answer(reply, self.pasting()),
             Message::CancelLogin { reply } => {
-                self.end_login(LoginProgress::Cancelled);
+                self.cancel_login();
                 self.resumption.settle(&self.account).await;
                 self.publish();
                 answer(reply, ());

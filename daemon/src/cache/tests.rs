@@ -602,6 +602,20 @@ async fn neither_a_cosmetic_reload_nor_the_end_of_the_daemon_drops_an_exchange_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_is_not_cancelled_once_its_tokens_are_on_their_way() {
+    let world = World::new(|ledger| ledger.live = 7);
+    world.entry.import("7".into()).await.unwrap();
+    assert!(matches!(world.entry.cancel_login().await.login, LoginProgress::Exchanging));
+    world.login_ends().await;
+    assert_eq!(
+        name(&world.token().await.unwrap()),
+        "at-8",
+        "the session was lost here and where it came from"
+    );
+    assert_eq!(world.issuer.0.lock().unwrap().revoked, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_logout_during_an_exchange_takes_its_tokens_back() {
     let world = World::new(|_| {});
     world.begin(Flow::Configured).await;

@@ -102,6 +102,13 @@ impl Owner {
         matches!(self.login_step, Some(Step::Exchanging(_)))
     }
 
+    /// Ends a login that waits for a person. Once they have answered it is too late: see the head of this file.
+    pub(super) fn cancel_login(&mut self) {
+        if !self.is_exchanging() {
+            self.end_login(LoginProgress::Cancelled);
+        }
+    }
+
     pub(super) fn end_login(&mut self, progress: LoginProgress) {
         if let Some(step) = self.login_step.take() {
             if step.is_exchanging() {
