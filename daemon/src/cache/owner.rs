@@ -28,7 +28,7 @@ use crate::grant::{Attendance, Flow, Pasted, Revoked, TokenSource, Wanted};
 use crate::store::Store;
 use crate::token::failure::Failure;
 use crate::token::schedule::Jitter;
-use crate::token::state::{Answer, Means, Renewal, SignedOut, TokenState};
+use crate::token::state::{Answer, Held, Means, Renewal, SignedOut, TokenState};
 use crate::token::{Target, TokenSet};
 
 /// What clients ask of an owner.
@@ -241,12 +241,7 @@ impl Owner {
     async fn conclude(&mut self, attempt: Attempt, outcome: Result<TokenSet, Failure>) {
         let account = &self.account.name;
         match (&attempt.wanted, outcome) {
-            (_, outcome) if !attempt.is_current => {
-                tracing::warn!(%account, "dropped the outcome of a renewal: a login or logout overtook it");
-                if let Ok(tokens) = outcome {
-                    tokio::spawn(self.source.revoke(tokens));
-                }
-            }
+            (_, outcome) if !attempt.is_current => self.drop_overtaken(outcome),
             (Wanted::Other(target), outcome) => self.conclude_for(target, outcome).await,
             (Wanted::Own, Ok(tokens)) => {
                 tracing::info!(%account, "renewed the access token");
@@ -278,6 +273,16 @@ impl Owner {
         let Some(rest) = self.own.state.without_id_of_another(&tokens) else { return tokens };
         tracing::warn!(account = %self.account.name, "dropped an ID token: it is about another user than the login is");
         rest
+    }
+
+    /// Drops what came of a renewal that a login or a logout overtook. After a logout it is handed back. After a login it
+    /// is not: many issuers take it for the end of all that the person granted to this client, the new login included.
+    fn drop_overtaken(&self, outcome: Result<TokenSet, Failure>) {
+        tracing::warn!(account = %self.account.name, "dropped the outcome of a renewal: a login or logout overtook it");
+        match (outcome, self.own.state.held(self.clock.now().moment)) {
+            (Ok(tokens), Held::SignedOut(_)) => drop(tokio::spawn(self.source.revoke(tokens))),
+            (Ok(_), Held::SignedIn(_)) | (Err(_), _) => {}
+        }
     }
 
     async fn fail_own(&mut self, failure: Failure) {
