@@ -258,10 +258,12 @@ impl Owner {
         }
         self.variants.publish();
         self.publish();
-        let now = self.clock.now().moment;
-        match &attempt.wanted {
-            Wanted::Other(target) if attempt.is_current => self.settle_variant(target, now),
-            Wanted::Own | Wanted::Other(_) => self.own.settle(now),
+        if attempt.is_current {
+            let now = self.clock.now().moment;
+            match &attempt.wanted {
+                Wanted::Other(target) => self.settle_variant(target, now),
+                Wanted::Own => self.own.settle(now),
+            }
         }
         if !self.closing {
             self.start_awaited();

@@ -456,6 +456,34 @@ async fn a_renewal_that_a_login_overtook_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_renewal_that_a_login_overtakes_gets_the_token_of_the_login() {
+    let world = World::signed_in(|ledger| ledger.lifetime = 15 * SECOND).await;
+    pass(MINUTE).await;
+    world.issuer.set(|ledger| ledger.delay = 10 * MINUTE);
+    let before = world.clock.now().moment;
+    let waiting = async { (world.token().await, world.clock.now().moment.since(before)) };
+    let login = async {
+        pass(SECOND).await;
+        assert_eq!(world.issuer.requests(), 2, "a renewal was meant to be under way");
+        world.issuer.set(|ledger| ledger.delay = Duration::ZERO);
+        world.log_in().await;
+    };
+    let ((served, waited), ()) = tokio::join!(waiting, login);
+    assert_eq!(name(&served.unwrap()), "at-3");
+    assert!(waited < 5 * SECOND, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_token_that_needs_no_person_gets_one_across_a_logout() {
+    let world = World::new(|ledger| ledger.attendance = Attendance::Unattended);
+    let (answer, _) = tokio::join!(world.token(), async {
+        pass(SECOND / 2).await;
+        world.entry.log_out().await.unwrap()
+    });
+    assert_eq!(name(&answer.unwrap()), "at-2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_of_the_daemon_waits_for_a_renewal_and_stores_it() {
     let mut world = World::signed_in(|_| ()).await;
     world.issuer.set(|ledger| ledger.delay = 10 * MINUTE);

@@ -78,7 +78,7 @@ impl Owner {
             (Outcome::Exchanged(tokens), _) => {
                 self.attempts.overtake();
                 self.adopt(tokens).await;
-                self.forget_variants();
+                self.begin_anew();
                 tracing::info!(account = %account.name, "signed in");
                 self.set_login(LoginProgress::SignedIn);
             }
@@ -138,7 +138,7 @@ impl Owner {
         let held = self.own.state.held(now);
         self.own.state = TokenState::signed_out(means(&*self.source), SignedOut::ByUser, now);
         self.own.failed_at = None;
-        self.forget_variants();
+        self.begin_anew();
         tracing::info!(account = %self.account.name, "logged out");
         Ok(match (held, unread) {
             (Held::SignedIn(tokens), _) => Some(tokio::spawn(self.source.revoke((*tokens).clone()))),

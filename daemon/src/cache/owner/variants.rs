@@ -134,11 +134,18 @@ impl Owner {
         }
     }
 
-    /// Forgets all tokens for other targets: the login that they were obtained by is over. Whoever waits asks anew.
-    pub(super) fn forget_variants(&mut self) {
-        for (target, need, reply) in self.variants.clear() {
-            let asked = Asked { wanted: Wanted::Other(target), need, refused: None };
-            self.admit(asked, reply);
+    /// Forgets all tokens for other targets: the login that they were obtained by is over. Whoever waits, for whichever
+    /// target, asks anew: there is a token now, or none to wait for.
+    pub(super) fn begin_anew(&mut self) {
+        let own = self.own.take_waiting().into_iter().map(|(need, reply)| (Wanted::Own, need, reply));
+        let others = self.variants.clear().into_iter();
+        let others = others.map(|(target, need, reply)| (Wanted::Other(target), need, reply));
+        for (wanted, need, reply) in own.chain(others).collect::<Vec<_>>() {
+            if self.closing {
+                answer(reply, Err(Refusal::Closing));
+            } else {
+                self.admit(Asked { wanted, need, refused: None }, reply);
+            }
         }
     }
 }
