@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::account::Account;
 use crate::cache::owner::{Message, Owner};
-use crate::cache::rejection::{Consumer, Rejections, TokenHash, Verdict};
+use crate::cache::rejection::{Consumer, InForce, Rejections, TokenHash, Verdict};
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::{Clock, Moment};
 use crate::grant::{Flow, NotTheRedirect, Pasted, Revoked, TokenSource, Wanted};
@@ -210,7 +210,8 @@ impl Entry {
         if hash(&served.tokens, asked.need.kind) != Some(token) {
             return Ok(Told::Superseded);
         }
-        match self.rejections().refuses(&asked.wanted, token, now) {
+        let in_force = InForce { token, issued_at: served.tokens.access.issued_at };
+        match self.rejections().refuses(&asked.wanted, in_force, now) {
             Verdict::Renew => asked.refused = Some(token),
             Verdict::Serve | Verdict::Futile => return Ok(Told::Futile),
         }
@@ -242,7 +243,8 @@ impl Entry {
         now: Moment,
     ) -> Option<TokenHash> {
         let token = hash(&served.tokens, asked.need.kind)?;
-        let verdict = self.rejections().asks(consumer?, &asked.wanted, token, now);
+        let in_force = InForce { token, issued_at: served.tokens.access.issued_at };
+        let verdict = self.rejections().asks(consumer?, &asked.wanted, in_force, now);
         match verdict {
             Verdict::Serve | Verdict::Futile => None,
             Verdict::Renew => {

@@ -76,6 +76,16 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// The token in force. Some issuers and programs give the same one again as long as it lives: renewed, it is as new as
+/// any, and a refusal of it says that renewing does not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// The token.
+    pub token: TokenHash,
+    /// When it was obtained last.
+    pub issued_at: Moment,
+}
+
 /// What to do about a token that is asked for again or was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -106,7 +116,7 @@ struct Given {
 /// The latest refusal that a renewal was made for.
 #[derive(Clone, Copy, Debug)]
 struct Refused {
-    token: TokenHash,
+    token: InForce,
     /// When it was refused last: the renewal that it leads to is not made before.
     at: Moment,
     /// How long no other renewal is made for a refusal.
@@ -116,14 +126,14 @@ struct Refused {
 }
 
 impl Rejections {
-    /// Notes that a consumer asks, `token` being the one in force, and decides whether a server refused it.
-    pub fn asks(&mut self, consumer: Consumer, wanted: &Wanted, token: TokenHash, now: Moment) -> Verdict {
+    /// Notes that a consumer asks, and decides whether a server refused the token in force.
+    pub fn asks(&mut self, consumer: Consumer, wanted: &Wanted, in_force: InForce, now: Moment) -> Verdict {
         let Some(given) = self.given.get_mut(&(consumer, wanted.clone())) else { return Verdict::Serve };
         given.latest = now;
-        if given.token != token || now.since(given.first) < LEARNING {
+        if given.token != in_force.token || now.since(given.first) < LEARNING {
             return Verdict::Serve;
         }
-        self.refuses(wanted, token, now)
+        self.refuses(wanted, in_force, now)
     }
 
     /// Notes what a consumer was given.
@@ -142,7 +152,7 @@ impl Rejections {
     }
 
     /// Decides about a token in force that a server is known to have refused.
-    pub fn refuses(&mut self, wanted: &Wanted, token: TokenHash, now: Moment) -> Verdict {
+    pub fn refuses(&mut self, wanted: &Wanted, token: InForce, now: Moment) -> Verdict {
         let pause = match self.refused.get_mut(wanted) {
             None => SHORTEST_PAUSE,
             // The renewal is under way, or failed: when it is made again is a matter of its backoff.
@@ -196,31 +206,32 @@ mod tests {
         start: Moment,
         rejections: Rejections,
         token: u32,
+        issued_at: Moment,
         renewals: u32,
     }
 
     impl World {
         fn new() -> Self {
             let start = Clock::system().now().moment;
-            Self { start, rejections: Rejections::default(), token: 1, renewals: 0 }
+            Self { start, rejections: Rejections::default(), token: 1, issued_at: start, renewals: 0 }
         }
 
         fn at(&self, seconds: f64) -> Moment {
             self.start.after(Duration::from_secs_f64(seconds))
         }
 
-        fn hash(&self) -> TokenHash {
-            TokenHash::of(&self.token.to_string())
+        fn in_force(&self) -> InForce {
+            InForce { token: TokenHash::of(&self.token.to_string()), issued_at: self.issued_at }
         }
 
         /// Asks, and returns the number of the token that is given.
         fn ask(&mut self, consumer: Consumer, seconds: f64) -> u32 {
             let now = self.at(seconds);
-            if self.rejections.asks(consumer, &Wanted::Own, self.hash(), now) == Verdict::Renew {
+            if self.rejections.asks(consumer, &Wanted::Own, self.in_force(), now) == Verdict::Renew {
                 self.renew();
                 self.renewals += 1;
             }
-            self.rejections.gives(consumer, &Wanted::Own, self.hash(), now);
+            self.rejections.gives(consumer, &Wanted::Own, self.in_force().token, now);
             self.token
         }
 
@@ -296,9 +307,9 @@ mod tests {
         for consumer in [PYTHON, Consumer { pid: 8, ..PYTHON }] {
             world.ask(consumer, 0.0);
         }
-        let (hash, now) = (world.hash(), world.at(600.0));
+        let (in_force, now) = (world.in_force(), world.at(600.0));
         for consumer in [PYTHON, Consumer { pid: 8, ..PYTHON }, PYTHON] {
-            assert_eq!(world.rejections.asks(consumer, &Wanted::Own, hash, now), Verdict::Renew);
+            assert_eq!(world.rejections.asks(consumer, &Wanted::Own, in_force, now), Verdict::Renew);
         }
     }
 

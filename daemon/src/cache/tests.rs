@@ -65,6 +65,8 @@ struct Ledger {
     /// The scope that is granted.
     scope: &'static str,
     panics: bool,
+    /// Every access token has the same text.
+    repeats_itself: bool,
     /// What was asked for, in order.
     wanted: Vec<Wanted>,
     under_way: u32,
@@ -88,6 +90,7 @@ impl FakeIssuer {
             subject: "ann",
             scope: "",
             panics: false,
+            repeats_itself: false,
             wanted: Vec::new(),
             under_way: 0,
             max_under_way: 0,
@@ -121,7 +124,8 @@ impl FakeIssuer {
             }
             None => {
                 ledger.live += 1;
-                let name = format!("at-{}", ledger.live);
+                let number = if ledger.repeats_itself { String::new() } else { format!("-{}", ledger.live) };
+                let name = format!("at{number}");
                 let access =
                     AccessToken::new(name.into(), issued_at, Some(issued_at.after(ledger.lifetime))).unwrap();
                 let refresh =

@@ -64,3 +64,17 @@ async fn who_says_that_a_token_was_refused_is_believed_for_the_one_in_force_once
     assert!(world.entry.warning().is_none());
     assert!(matches!(world.reject("at-2").await, Told::Renewed));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_gives_the_same_token_again_is_not_asked_all_the_time() {
+    let world = World::new(|ledger| {
+        ledger.attendance = Attendance::Unattended;
+        ledger.repeats_itself = true;
+    });
+    for _ in 0..360 {
+        assert_eq!(world.token_of(PYTHON).await, "at");
+        pass(5 * SECOND).await;
+    }
+    assert!(world.issuer.requests() <= 7, "{} requests in half an hour", world.issuer.requests());
+    assert!(world.entry.warning().is_some());
+}
