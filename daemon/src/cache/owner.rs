@@ -135,7 +135,9 @@ impl Owner {
     fn obey(&mut self, orders: &Orders) {
         self.account = Arc::clone(&orders.account);
         self.source = Arc::clone(&orders.source);
-        self.own.state.hasten(self.clock.now().moment);
+        let now = self.clock.now().moment;
+        self.own.state.hasten(now);
+        self.variants.hasten(now);
         if orders.closing {
             self.close();
         }

@@ -107,6 +107,14 @@ impl Variants {
         awaited.map(|(target, _)| target.clone()).collect()
     }
 
+    /// Makes an attempt for each target possible at once: the settings, or the world, have changed.
+    pub(super) fn hasten(&mut self, now: Moment) {
+        for variant in self.known.values_mut() {
+            variant.lane.state.hasten(now);
+        }
+        self.publish();
+    }
+
     /// Forgets all tokens, and returns who waits for some.
     pub(super) fn clear(&mut self) -> Vec<(Target, Need, Reply)> {
         let mut left = Vec::new();

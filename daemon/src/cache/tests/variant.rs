@@ -304,3 +304,15 @@ async fn an_id_token_about_somebody_else_is_dropped_and_the_tokens_beside_it_are
     pass(HOUR).await;
     assert!(world.id_token().await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_lets_a_target_that_failed_be_tried_at_once() {
+    let world = World::signed_in(|_| ()).await;
+    let failure = Failure::misconfigured("the client's secret is wrong");
+    world.issuer.set(|ledger| ledger.failures.push_back(failure));
+    assert!(world.token_for(scope("a")).await.is_err());
+    assert!(world.token_for(scope("a")).await.is_err());
+    world.entry.reconfigure(account("cli"), Arc::new(world.issuer.clone()));
+    pass(SECOND).await;
+    assert_eq!(world.name_for(scope("a")).await, "at-2");
+}
