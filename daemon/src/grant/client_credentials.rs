@@ -25,6 +25,7 @@ impl TokenSource for ClientCredentials {
         Box::pin(async move {
             let known = issuer.known().await?;
             let credentials = issuer.credentials(&known).await?;
+            let wanted = known.completed(wanted);
             let exchange = Exchange::ClientCredentials(wanted.target(&known.target));
             let answered = issuer.exchange(&known, &credentials, exchange, &wanted).await;
             let tokens = answered.map_err(|error| error.classify(exchange.presented()))?;

@@ -77,6 +77,20 @@ pub(crate) struct Known {
     pub(crate) header: Option<String>,
 }
 
+impl Known {
+    /// Returns what is wanted, with what is known where a request and the settings leave it open.
+    pub(crate) fn completed(&self, wanted: Wanted) -> Wanted {
+        match wanted {
+            Wanted::Own => Wanted::Own,
+            Wanted::Other(Target { scope, audience, resources }) => {
+                let scope = if scope.is_empty() { self.target.scope.clone() } else { scope };
+                let audience = audience.or_else(|| self.target.audience.clone());
+                Wanted::Other(Target { scope, audience, resources })
+            }
+        }
+    }
+}
+
 impl Issuer {
     /// Returns what is known, and discovers what is not.
     pub(crate) async fn known(&self) -> Result<Known, Failure> {
@@ -157,6 +171,7 @@ impl Issuer {
     pub(crate) async fn refresh(&self, refresh: RefreshToken, wanted: Wanted) -> Result<TokenSet, Failure> {
         let known = self.known().await?;
         stays_home("token", &known.endpoints.token, &refresh.origin)?;
+        let wanted = known.completed(wanted);
         let credentials = self.credentials(&known).await?;
         let exchange = Exchange::RefreshToken { refresh: &refresh, wanted: wanted.other() };
         let answered = self.exchange(&known, &credentials, exchange, &wanted).await;
@@ -319,6 +334,25 @@ mod tests {
         assert!(by_flyte(&flyte, mine(), "").known().await.is_ok());
         let failure = by_flyte(&flyte, ClientId::FromEndpoint, "").known().await.unwrap_err();
         assert!(failure.to_string().ends_with("configure client_id"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn what_a_request_for_another_target_leaves_open_is_as_a_flyte_endpoint_says() {
+        let flyte = ScriptedFlyte::start().await;
+        flyte.say_by_grpc(&Said::example("https://login.example.com"));
+        let known = by_flyte(&flyte, "", "").known().await.unwrap();
+        let other = |scope: &str, audience: Option<&str>| {
+            let target = Target {
+                scope: Scope::parse(scope),
+                audience: audience.map(str::to_owned),
+                ..Target::default()
+            };
+            Wanted::Other(target)
+        };
+        let flytes = Some("https://flyte.example.com");
+        assert_eq!(known.completed(other("read", None)), other("read", flytes));
+        assert_eq!(known.completed(other("", Some("other"))), other("all offline", Some("other")));
+        assert_eq!(known.completed(Wanted::Own), Wanted::Own);
     }
 
     #[tokio::test]
