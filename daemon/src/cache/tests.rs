@@ -606,17 +606,33 @@ async fn a_pasted_redirect_is_taken_and_another_text_leaves_the_login_as_it_was(
 
 #[tokio::test(start_paused = true)]
 async fn whoever_asks_for_a_code_gets_one_in_place_of_a_browser() {
-    let world = World::new(|_| {});
-    let asked = |view: &View| {
-        let LoginProgress::Asking { prompt, .. } = &view.login else { panic!("{:?}", view.login) };
-        prompt.clone()
-    };
+    let mut world = World::new(|_| {});
+    let mut with_browser = account("cli");
+    if let Provider::Issuer(settings) = &mut with_browser.provider {
+        settings.grant = Grant::AuthorizationCode;
+    }
+    world.entry = start(with_browser, &world.issuer, &world.store, &world.clock);
     assert!(matches!(asked(&*world.begin(Flow::Configured).await), Prompt::Visit { .. }));
     assert!(matches!(asked(&*world.begin(Flow::DeviceCode).await), Prompt::EnterCode { .. }));
     // Whoever asks for nothing in particular joins it.
     assert!(matches!(asked(&*world.begin(Flow::Configured).await), Prompt::EnterCode { .. }));
     world.login_ends().await;
     assert_eq!(world.issuer.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_a_code_joins_a_login_that_has_one() {
+    let world = World::new(|_| {});
+    let first = world.begin(Flow::Configured).await;
+    assert!(matches!(asked(&first), Prompt::EnterCode { .. }));
+    let second = world.begin(Flow::DeviceCode).await;
+    assert_eq!(second.login_revision, first.login_revision, "the code that somebody may be entering died");
+}
+
+/// Returns what a person is asked to do.
+fn asked(view: &View) -> Prompt {
+    let LoginProgress::Asking { prompt, .. } = &view.login else { panic!("{:?}", view.login) };
+    prompt.clone()
 }
 
 #[tokio::test(start_paused = true)]

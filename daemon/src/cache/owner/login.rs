@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use keyfob_protocol::account::GrantKind;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 
@@ -20,6 +21,8 @@ impl Owner {
     /// Starts a login, or joins the one that is pending. Whoever asks for a code does not join one with a browser.
     pub(super) fn begin_login(&mut self, flow: Flow) -> Result<(), NoLogin> {
         self.can_log_in()?;
+        // Where a code is the account's own way, whoever asks for one joins those who asked for nothing in particular.
+        let flow = if self.account.grant() == GrantKind::DeviceCode { Flow::DeviceCode } else { flow };
         if let Some(Step::Starting { flow: pending, .. } | Step::Asking { flow: pending, .. }) =
             &self.login_step
             && flow == Flow::DeviceCode
