@@ -58,14 +58,14 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
         tokio::select! {
             order = given.recv() => match order {
                 Some(Order::Reload(reply)) => {
-                    let outcome = reload(&api.cache, &config_path, &environment);
+                    let outcome = reload(&api, &config_path, &environment).await;
                     // Whoever asked may have gone.
                     drop(reply.send(outcome));
                 }
                 Some(Order::Stop) | None => break,
             },
             wish = signals.next() => match wish {
-                Wish::Reload => drop(reload(&api.cache, &config_path, &environment)),
+                Wish::Reload => drop(reload(&api, &config_path, &environment).await),
                 Wish::Stop => break,
             },
         }
@@ -93,9 +93,22 @@ async fn asked(mut stopping: watch::Receiver<()>) {
 }
 
 /// Reads the configuration again. Where it has a mistake, the old one stays in force.
-fn reload(cache: &TokenCache, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
+///
+/// It reads files, and the certificates of each account: meanwhile tokens are served.
+async fn reload(api: &Arc<Api>, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
     notify(&[NotifyState::Reloading]);
-    let outcome = match reread(cache, path, environment) {
+    let (api, path, environment) = (Arc::clone(api), path.to_owned(), environment.clone());
+    let taken_over = tokio::task::spawn_blocking(move || take_over(&api.cache, &path, &environment)).await;
+    notify(&[NotifyState::Ready]);
+    taken_over.unwrap_or_else(|error| {
+        tracing::error!(%error, "a reload ended abnormally");
+        Err(ErrorBody::new(ErrorCode::Unavailable, "the reload ended abnormally")
+            .with_hint("see the daemon's log"))
+    })
+}
+
+fn take_over(cache: &TokenCache, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
+    match reread(cache, path, environment) {
         Ok(config) => {
             let changes = cache.apply(registry(config));
             report(&changes);
@@ -105,9 +118,7 @@ fn reload(cache: &TokenCache, path: &Path, environment: &Environment) -> Result<
             tracing::error!(error = told(&error), "the old configuration stays in force");
             Err(not_taken_over(&error))
         }
-    };
-    notify(&[NotifyState::Ready]);
-    outcome
+    }
 }
 
 fn not_taken_over(error: &ConfigError) -> ErrorBody {
