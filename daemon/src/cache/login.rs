@@ -94,10 +94,11 @@ impl Step {
         }
     }
 
-    /// Tells whether tokens are on their way.
+    /// Tells whether tokens are on their way: from the answer on, also while nobody has taken note of it.
     pub(super) fn is_exchanging(&self) -> bool {
         match self {
-            Self::Starting { .. } | Self::Asking { .. } => false,
+            Self::Starting { .. } => false,
+            Self::Asking { answered, .. } => answered.is_finished(),
             Self::Exchanging(_) => true,
         }
     }
@@ -133,5 +134,24 @@ impl Step {
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_on_its_way_before_anybody_takes_note_of_it() {
+        let (person, answer) = tokio::sync::oneshot::channel::<Exchange>();
+        let answered = tokio::spawn(async { answer.await.map_err(|_| Failure::LoginRequired) });
+        let mut step = Step::Asking { answered, flow: Flow::Configured, pasting: None };
+        assert!(!step.is_exchanging());
+        drop(person.send(Box::pin(async { Err(Failure::LoginRequired) })));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(step.is_exchanging());
+        assert!(matches!(step.outcome().await, Outcome::Answered(_)));
     }
 }

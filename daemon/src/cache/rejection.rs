@@ -32,7 +32,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Consumers that are remembered at most; of more, the one that asked least recently is forgotten, and so is not
-/// taken for refused. Each is about a hundred bytes.
+/// taken for refused. Each is about a hundred bytes, and as much more as the target that it asked for.
 const MAX_CONSUMERS: usize = 1024;
 
 /// Targets whose refusals are remembered at most. More than an account keeps tokens for.

@@ -102,7 +102,7 @@ impl Owner {
 
     /// Tells whether a person's answer is being exchanged: that must not be lost.
     pub(super) fn is_exchanging(&self) -> bool {
-        matches!(self.login_step, Some(Step::Exchanging(_)))
+        self.login_step.as_ref().is_some_and(Step::is_exchanging)
     }
 
     /// Ends a login that waits for a person. Once they have answered it is too late: see the head of this file.
