@@ -24,6 +24,7 @@ pub(crate) mod unreachable;
 
 mod form;
 mod id_token;
+mod issuer_clock;
 mod metadata;
 mod pkce;
 mod random;

@@ -7,17 +7,19 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use reqwest::{Client, Proxy, RequestBuilder, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::clock::Now;
 use crate::oauth::EndpointUrl;
 use crate::oauth::answer::Answer;
 use crate::oauth::error::{Kind, Sent};
 use crate::oauth::form::Form;
-use crate::oauth::transport::{Transport, Unusable};
+use crate::oauth::issuer_clock::IssuerClocks;
+use crate::oauth::transport::{Transport, Trust, Unusable};
 use crate::oauth::unreachable;
 
 /// Name resolution, TCP and TLS together: a host that takes longer is down or filtered.
@@ -44,13 +46,14 @@ pub struct Http {
     transport: Transport,
     /// Why there is none is said when one is wanted: the other accounts have theirs.
     client: Result<Client, Unusable>,
+    clocks: IssuerClocks,
 }
 
 impl Http {
     /// Sets up the client of a policy: it reads the CA file, and the certificate authorities that the system trusts at
     /// this time.
     pub fn of(transport: &Transport) -> Self {
-        Self { transport: transport.clone(), client: client(transport) }
+        Self { transport: transport.clone(), client: client(transport), clocks: IssuerClocks::default() }
     }
 
     /// Returns the client of a policy: this one where it has the same and needs nothing to be read again.
@@ -111,6 +114,11 @@ impl Http {
         self.attempt(endpoint, request, wall).await
     }
 
+    /// Returns the time by the clock of an endpoint's host, as far as it told.
+    pub(crate) fn time_at(&self, endpoint: &EndpointUrl, now: Now) -> Now {
+        self.clocks.at(endpoint, now)
+    }
+
     fn client(&self) -> Result<&Client, Kind> {
         self.client.as_ref().map_err(|unusable| Kind::Unusable { reason: unusable.to_string() })
     }
@@ -124,6 +132,11 @@ impl Http {
         let request = request.header(ACCEPT, "application/json");
         let mut response = request.send().await.map_err(|error| self.transport(endpoint, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
+        if let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok())
+            && self.transport.trust != Trust::Anyone
+        {
+            self.clocks.hear(endpoint, date, wall);
+        }
         let body = if status.is_success() {
             self.read(endpoint, &mut response, LARGEST_SUCCESS).await?
         } else {

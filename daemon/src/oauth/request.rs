@@ -28,7 +28,8 @@ impl Request<'_> {
         form: Form,
         read: impl FnOnce(&Answer) -> Result<T, Kind>,
     ) -> Result<T, Error> {
-        let (form, authorization) = self.credentials.apply(form, self.started).map_err(|not| Error {
+        let theirs = self.http.time_at(self.endpoint, self.started);
+        let (form, authorization) = self.credentials.apply(form, theirs).map_err(|not| Error {
             host: self.endpoint.host(),
             kind: Kind::Transport { sent: Sent::No, cause: not.to_string() },
         })?;
