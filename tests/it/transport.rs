@@ -12,6 +12,7 @@ use integration_tests::issuer::settings::{Client, Settings};
 use integration_tests::patience::{SOON, eventually};
 use integration_tests::person;
 use integration_tests::proxy::{Asked, Dialect, FakeProxy, Mood};
+use integration_tests::signing_key::SigningKey;
 use keyfob_protocol::account::AccountState;
 use keyfob_protocol::error::Exit;
 use keyfob_protocol::login::LoginState;
@@ -39,6 +40,30 @@ fn a_ca_file_counts_for_discovery_login_renewal_and_revocation_alike() {
     assert_eq!(output.status, 0, "{output:?}");
     assert!(!issuer.honours(&token), "the token was not revoked");
     assert_eq!(issuer.ledger().violations, [""; 0]);
+}
+
+#[test]
+fn an_assertion_is_signed_by_the_clock_of_an_issuer_that_certifies_it_7523_1() {
+    let (key, authority) = (SigningKey::generate(), Authority::new());
+    let settings = Settings {
+        clients: vec![Client::private_key("ci", &key.public)],
+        clock_ahead: Duration::from_secs(3600),
+        ..Settings::default()
+    };
+    let identity = authority.certify(&["127.0.0.1"], Validity::Now);
+    let issuer = FakeIssuer::start_with_tls(settings, "127.0.0.1", identity);
+    let home = Home::new();
+    home.write("ca.pem", &authority.pem(), 0o600);
+    home.write("key.pem", &key.pem, 0o600);
+    home.configure(&format!(
+        "{HEAD}\n[accounts.prod]\nissuer = '{}'\nclient_id = 'ci'\ngrant = 'client_credentials'\n\
+         private_key = {{ file = '~/key.pem' }}\ntls = {{ ca_file = '~/ca.pem' }}\n",
+        issuer.url()
+    ));
+    let daemon = Daemon::start_in(home);
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+    assert_eq!(issuer.ledger().violations, [""; 0]);
+    assert_eq!(issuer.ledger().token_requests.len(), 1);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::form::Form;
 use super::ledger::{AccessToken, Ledger};
 use super::reply::Reply;
 use super::settings::{Client, ExpiresIn, Settings};
+use crate::patience;
 
 /// What a fake issuer knows.
 #[derive(Debug)]
@@ -62,9 +63,18 @@ impl Books {
         })
     }
 
+    /// Returns the time by its own clock.
+    pub(crate) fn unix_time(&self) -> i64 {
+        let ahead = i64::try_from(self.settings.clock_ahead.as_secs())
+            .expect("a clock that is off by less than an age");
+        patience::unix_time() + ahead
+    }
+
     /// An assertion works once.
     fn client_by_assertion(&mut self, form: &Form) -> Result<Client, Refusal> {
-        let (client, identifier) = client_assertion::authenticate(&self.settings.clients, form, &self.url)?;
+        let now = self.unix_time();
+        let (client, identifier) =
+            client_assertion::authenticate(&self.settings.clients, form, &self.url, now)?;
         if self.assertions.contains(&identifier) {
             return Err(Refusal::Violation("an assertion that came twice".to_owned()));
         }

@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::client_auth::Refusal;
 use super::form::Form;
 use super::settings::{Client, ClientAuthentication};
-use crate::patience;
 
 /// `client_assertion_type` (RFC 7523 §2.2).
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -16,11 +15,12 @@ const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// The longest life in seconds of an assertion that is for one request.
 const LONGEST_LIFE: i64 = 300;
 
-/// Finds the client that signed an assertion for `audience`, and returns the assertion's identifier beside it.
+/// Finds the client that signed an assertion for `audience` that is good at `now`, and returns the assertion's identifier beside it.
 pub(crate) fn authenticate(
     clients: &[Client],
     form: &Form,
     audience: &str,
+    now: i64,
 ) -> Result<(Client, String), Refusal> {
     let violation = |text: &str| Refusal::Violation(text.to_owned());
     if form.authorization.is_some() || form.get("client_secret").is_some() {
@@ -48,7 +48,6 @@ pub(crate) fn authenticate(
     if claims["iss"] != id || claims["sub"] != id || claims["aud"] != audience {
         return Err(violation("an assertion by or for somebody else"));
     }
-    let now = patience::unix_time();
     let exp = claims["exp"].as_i64().unwrap_or_default();
     if exp <= now || exp > now + LONGEST_LIFE {
         return Err(violation("an assertion that lives too long or no more"));

@@ -1,5 +1,7 @@
 //! The metadata documents (RFC 8414, OpenID Connect Discovery).
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::json;
 
 use super::books::Books;
@@ -46,5 +48,7 @@ pub(crate) fn answer(books: &mut Books, path: &str) -> Reply {
     if books.settings.offers_revocation {
         document["revocation_endpoint"] = format!("{url}/revoke").into();
     }
-    Reply::json(200, &document)
+    let now = Timestamp::from_second(books.unix_time()).expect("a time of this century");
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).expect("a date of this century");
+    Reply::json(200, &document).with("date", &date)
 }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub redirect_issuer: RedirectIssuer,
     /// The nonce of every ID token, in place of the one that was asked for.
     pub id_token_nonce: Option<String>,
+    /// How far its clock is ahead of everybody else's.
+    pub clock_ahead: Duration,
     /// What every secret begins with: a leak scan looks for it.
     pub secret_prefix: &'static str,
 }
@@ -53,6 +55,7 @@ impl Default for Settings {
             consent: Consent::Given,
             redirect_issuer: RedirectIssuer::Own,
             id_token_nonce: None,
+            clock_ahead: Duration::ZERO,
             secret_prefix: "CANARY",
         }
     }
