@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CACHE_CONTROL, HeaderMap, LOCATION, RETRY_AFTER};
 use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// How long the issuer asks us to wait (RFC 9110 §10.2.3).
     pub(crate) retry_after: Option<Duration>,
+    /// For how long the answer says that it is good (RFC 9111 §5.2.2).
+    pub(crate) max_age: Option<Duration>,
     /// Where a redirect points to, without anything that could be secret.
     target: Option<String>,
     /// The body: it may be all that there is of a new refresh token.
@@ -64,6 +66,7 @@ impl Answer {
         Self {
             status,
             retry_after: header(RETRY_AFTER).and_then(|text| retry_after(text, wall)),
+            max_age: header(CACHE_CONTROL).and_then(max_age),
             target: header(LOCATION)
                 .and_then(|text| Url::parse(text).ok())
                 .map(|url| url.origin().ascii_serialization()),
@@ -132,6 +135,17 @@ impl Answer {
     }
 }
 
+/// Reads a `Cache-Control`: what must not be kept is good for no time.
+fn max_age(text: &str) -> Option<Duration> {
+    let lower = text.to_ascii_lowercase();
+    let directives = || lower.split(',').map(str::trim);
+    if directives().any(|directive| matches!(directive, "no-store" | "no-cache")) {
+        return Some(Duration::ZERO);
+    }
+    let seconds = directives().find_map(|directive| directive.strip_prefix("max-age="))?;
+    seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
+}
+
 /// Reads a `Retry-After`: seconds or a date.
 fn retry_after(text: &str, wall: Timestamp) -> Option<Duration> {
     let text = text.trim();
@@ -173,6 +187,23 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(retry_after(text, wall()), expected.map(Duration::from_secs), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_cache_control_says_how_long_an_answer_is_good() {
+        for (text, expected) in [
+            ("max-age=600", Some(600)),
+            ("public, Max-Age=\"60\" , must-revalidate", Some(60)),
+            ("no-store", Some(0)),
+            ("max-age=600, no-cache", Some(0)),
+            ("s-maxage=600", None),
+            ("max-age=-1", None),
+            ("max-age", None),
+            ("private", None),
+            ("", None),
+        ] {
+            assert_eq!(max_age(text), expected.map(Duration::from_secs), "{text:?}");
         }
     }
 

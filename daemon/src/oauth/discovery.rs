@@ -9,11 +9,18 @@ use tokio::sync::Mutex;
 
 use crate::clock::{Moment, Now};
 use crate::oauth::http::Http;
-use crate::oauth::metadata::{self, Error};
+use crate::oauth::metadata::{self, Error, Metadata};
 use crate::oauth::{Endpoints, Server};
 
-/// How long metadata count as fresh: endpoints move by the year, and people who move them wait no longer than this.
+/// How long metadata count as fresh where they do not say: endpoints move by the year, and people who move them wait no
+/// longer than this.
 const FRESH: Duration = Duration::from_secs(3600);
+
+/// However short they say that they are good for, they are asked for no more often than this: a renewal should not wait for them.
+const SHORTEST_FRESH: Duration = Duration::from_secs(300);
+
+/// However long they say that they are good for, somebody may move an endpoint tomorrow.
+const LONGEST_FRESH: Duration = Duration::from_secs(24 * 3600);
 
 /// After a failure, how long the known metadata are used without asking again: an outage of the metadata's host must
 /// not slow down each renewal.
@@ -51,8 +58,9 @@ impl Discovery {
             return Ok(known.endpoints.clone());
         }
         match (metadata::fetch(&self.http, issuer, loopback, now.wall).await, known.as_mut()) {
-            (Ok(endpoints), _) => {
-                *known = Some(Known { endpoints: endpoints.clone(), ask_again_at: now.moment.after(FRESH) });
+            (Ok(Metadata { endpoints, max_age }), _) => {
+                let fresh = max_age.map_or(FRESH, |age| age.clamp(SHORTEST_FRESH, LONGEST_FRESH));
+                *known = Some(Known { endpoints: endpoints.clone(), ask_again_at: now.moment.after(fresh) });
                 Ok(endpoints)
             }
             (Err(error), Some(known)) => {
@@ -69,7 +77,7 @@ impl Discovery {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::oauth::scripted_server::{ScriptedServer, json};
+    use crate::oauth::scripted_server::{ScriptedServer, answer, json};
     use crate::oauth::{EndpointUrl, LoopbackHttp};
 
     fn discovery(server: &ScriptedServer) -> Discovery {
@@ -111,6 +119,26 @@ mod tests {
         for (seconds, expected) in [(0, "https://a/old"), (3599, "https://a/old"), (3600, "https://a/new")] {
             let endpoints = discovery.endpoints(after(now, seconds)).await.unwrap();
             assert_eq!(endpoints.token.to_string(), expected, "after {seconds} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn metadata_are_good_for_as_long_as_they_say_within_bounds_8414_7() {
+        for (header, fresh) in [
+            ("", 3600),
+            ("Cache-Control: max-age=7200\r\n", 7200),
+            ("Cache-Control: no-store\r\n", 300),
+            ("Cache-Control: max-age=1\r\n", 300),
+            ("Cache-Control: max-age=31536000\r\n", 86_400),
+        ] {
+            let server = ScriptedServer::answering([json(404, "")]).await;
+            let body = format!(r#"{{"issuer":"{}","token_endpoint":"https://a/t"}}"#, server.issuer());
+            server.then([answer(200, header, &body)]);
+            let (discovery, now) = (discovery(&server), Clock::system().now());
+            for (seconds, requests) in [(0, 1), (fresh - 1, 1), (fresh, 2)] {
+                discovery.endpoints(after(now, seconds)).await.unwrap();
+                assert_eq!(server.requests().len(), requests, "{header} after {seconds} s");
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 //! The thing to get wrong: only "there is no such document" leads on to the next address. If trouble did, whoever can
 //! make one address fail could choose the other.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -84,20 +86,30 @@ struct MetadataMembers<'a> {
     code_challenge_methods_supported: Member<'a>,
 }
 
+/// What an issuer says of itself.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    /// Where its endpoints are.
+    pub(crate) endpoints: Endpoints,
+    /// For how long it says that this is good.
+    pub(crate) max_age: Option<Duration>,
+}
+
 /// Fetches an issuer's metadata.
 pub(crate) async fn fetch(
     http: &Http,
     issuer: &str,
     loopback: LoopbackHttp,
     wall: Timestamp,
-) -> Result<Endpoints, Error> {
+) -> Result<Metadata, Error> {
     for address in addresses(issuer, loopback).map_err(Error::Issuer)? {
         let answer = http.get(&address, wall).await.map_err(|kind| trouble(&address, kind))?;
         if !matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
             let members: MetadataMembers<'_> = answer.members().map_err(|kind| trouble(&address, kind))?;
             let nameless = || trouble(&address, answer.unusable("it has no issuer"));
             let found = json::text(members.issuer).ok_or_else(nameless)?;
-            return endpoints(&members, found, issuer, loopback);
+            let endpoints = endpoints(&members, found, issuer, loopback)?;
+            return Ok(Metadata { endpoints, max_age: answer.max_age });
         }
     }
     Err(Error::Missing(issuer.to_owned()))
@@ -168,7 +180,8 @@ mod tests {
     use crate::oauth::scripted_server::{ScriptedServer, answer, json};
 
     async fn fetched(issuer: &str) -> Result<Endpoints, Error> {
-        fetch(&Http::new().unwrap(), issuer, LoopbackHttp::Allowed, Clock::system().now().wall).await
+        let wall = Clock::system().now().wall;
+        fetch(&Http::new().unwrap(), issuer, LoopbackHttp::Allowed, wall).await.map(|found| found.endpoints)
     }
 
     fn document(issuer: &str, more: &str) -> Vec<u8> {
