@@ -340,7 +340,7 @@ mod tests {
     async fn what_a_request_for_another_target_leaves_open_is_as_a_flyte_endpoint_says() {
         let flyte = ScriptedFlyte::start().await;
         flyte.say_by_grpc(&Said::example("https://login.example.com"));
-        let known = by_flyte(&flyte, "", "").known().await.unwrap();
+        let known = by_flyte(&flyte, ClientId::FromEndpoint, "").known().await.unwrap();
         let other = |scope: &str, audience: Option<&str>| {
             let target = Target {
                 scope: Scope::parse(scope),
