@@ -109,7 +109,7 @@ fn a_session_that_came_to_nothing_durable_stays_where_it_is() {
     let issuer = FakeIssuer::start(Settings::default());
     let refresh = session(&issuer);
     let daemon = daemon(&issuer, None);
-    let text = format!("[flyte.example.com]\nrefresh_token = {}\n\n", STANDARD.encode(refresh));
+    let text = format!("[{}]\nrefresh_token = {}\n\n", host(&issuer), STANDARD.encode(refresh));
     let file = daemon.home().write(".flyte/keyring.cfg", &text, 0o600);
     let in_the_way = daemon.home().path("state/keyfob/accounts/.flyte.sealed.tmp/full");
     fs::create_dir_all(&in_the_way).unwrap();

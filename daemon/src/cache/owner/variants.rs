@@ -108,18 +108,20 @@ impl Owner {
             }
             Err(failure) => {
                 tracing::warn!(%account, %failure, "no token for another target");
-                if let Some(lane) = self.variants.get(target) {
-                    lane.fail(failure.clone(), now, jitter());
-                }
-                match failure {
-                    // What ends the login ends it for every target.
-                    Failure::Refused { .. } | Failure::LoginRequired if is_by_login => {
-                        self.fail_own(failure).await;
-                    }
+                let (failure, puts_login_in_doubt) = match failure {
+                    Failure::Refused { message } if is_by_login => (Failure::Misconfigured { message }, true),
                     Failure::Refused { .. }
                     | Failure::LoginRequired
                     | Failure::Transient { .. }
-                    | Failure::Misconfigured { .. } => {}
+                    | Failure::Misconfigured { .. } => (failure, false),
+                };
+                if let Some(lane) = self.variants.get(target) {
+                    lane.fail(failure, now, jitter());
+                }
+                // Some issuers say `invalid_grant` of a target that the person has not agreed to. Whether the login has
+                // ended is for the account's own renewal to find out.
+                if puts_login_in_doubt && self.own.state.can_start(now.moment) {
+                    self.start(Wanted::Own);
                 }
             }
         }

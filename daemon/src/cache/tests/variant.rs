@@ -146,15 +146,32 @@ async fn a_caller_for_another_target_that_hangs_up_does_not_lose_the_rotated_ref
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_refresh_token_ends_the_login_whichever_target_it_was_for() {
+async fn a_refusal_of_one_target_is_no_end_of_a_login_that_still_works() {
     let world = World::signed_in(|_| ()).await;
-    let refused = Failure::Refused { message: "invalid_grant".into() };
+    pass(MINUTE).await;
+    let refused = Failure::Refused { message: "invalid_grant: no consent".into() };
     world.issuer.set(|ledger| ledger.failures.push_back(refused));
-    let why = Unavailable::LoginRequired(SignedOut::Refused);
-    for _ in 0..2 {
+    for _ in 0..5 {
         let refusal = world.token_for(scope("a")).await.unwrap_err();
-        assert!(matches!(&refusal, Refusal::Unavailable(is) if *is == why), "{refusal:?}");
+        assert!(matches!(refusal, Refusal::Unavailable(Unavailable::Failed { .. })), "{refusal:?}");
     }
+    pass(MINUTE).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2", "the login was to prove itself by a renewal");
+    assert_eq!(world.issuer.requests(), 3, "a login, the target, the proof");
+    assert_eq!(world.name_for(scope("b")).await, "at-3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_is_dead_ends_the_login_whichever_target_found_out() {
+    let world = World::signed_in(|_| ()).await;
+    pass(MINUTE).await;
+    let refused = || Failure::Refused { message: "invalid_grant".into() };
+    world.issuer.set(|ledger| ledger.failures.extend([refused(), refused()]));
+    assert!(world.token_for(scope("a")).await.is_err());
+    pass(MINUTE).await;
+    let why = Unavailable::LoginRequired(SignedOut::Refused);
+    let refusal = world.token_for(scope("a")).await.unwrap_err();
+    assert!(matches!(&refusal, Refusal::Unavailable(is) if *is == why), "{refusal:?}");
     assert_eq!(name(&world.token().await.unwrap()), "at-1", "the token in hand is served to its end");
     let before = world.issuer.requests();
     pass(HOUR).await;
