@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use keyfob_protocol::account::AccountName;
 use keyfob_protocol::error::{ErrorBody, Exit};
 use keyfob_protocol::paths::NoHome;
 
@@ -65,6 +66,9 @@ pub(crate) enum Failure {
     /// The user pressed Ctrl-C.
     #[error("cancelled")]
     Interrupted,
+    /// The user pressed Ctrl-C after they had signed in.
+    #[error("too late to cancel: you have signed in; to sign out again run: keyfob logout {0}")]
+    InterruptedLate(AccountName),
     /// The user pressed Ctrl-C, and the daemon does not know of it.
     #[error("cancelled, but the login may go on: {0}")]
     InterruptedAlone(Box<Self>),
@@ -122,7 +126,7 @@ impl Failure {
             | Self::StillRunning(_)
             | Self::NotTakenOver
             | Self::Signals(_) => Exit::Unavailable,
-            Self::Interrupted | Self::InterruptedAlone(_) => return INTERRUPTED,
+            Self::Interrupted | Self::InterruptedLate(_) | Self::InterruptedAlone(_) => return INTERRUPTED,
         };
         exit as u8
     }

@@ -181,7 +181,11 @@ impl Follower<'_> {
     }
 
     fn cancel(&self, path: &str) -> Failure {
-        match self.client.ask(&Request::new(Method::Delete, path), Deadline::after(CANCELLING)) {
+        match self.client.ask_for(&Request::new(Method::Delete, path), Deadline::after(CANCELLING)) {
+            // Tokens that are on their way are not thrown away.
+            Ok(LoginStatus { account, login: LoginState::Exchanging | LoginState::SignedIn, .. }) => {
+                Failure::InterruptedLate(account)
+            }
             Ok(_) => Failure::Interrupted,
             Err(failure) => Failure::InterruptedAlone(Box::new(failure)),
         }

@@ -42,7 +42,8 @@ impl Login {
         match method {
             "POST" if target.ends_with("/redirect") => return self.take(&request.body),
             "POST" if !self.status().login.is_pending() => self.becomes(LoginState::Starting),
-            "DELETE" => self.becomes(LoginState::Cancelled),
+            // What a person has answered is exchanged to its end.
+            "DELETE" if self.status().login != LoginState::Exchanging => self.becomes(LoginState::Cancelled),
             _ => {}
         }
         if let Some((_, query)) = target.split_once("?after=") {
@@ -177,6 +178,18 @@ fn ctrl_c_cancels_the_login_at_the_daemon() {
     assert_eq!(running.outcome().code, Some(130));
     assert!(daemon.asked().contains(&"DELETE /v1/accounts/prod/login".to_owned()));
     assert_eq!(login.status().login, LoginState::Cancelled);
+}
+
+#[test]
+fn ctrl_c_is_too_late_once_the_person_has_signed_in() {
+    let (login, daemon) = Login::new();
+    let running = Running::start(&mut keyfob(&daemon, &["login"]));
+    running.expect_line("asking the issuer");
+    login.becomes(LoginState::Exchanging);
+    running.expect_line("fetching the tokens");
+    running.interrupt();
+    running.expect_line("too late to cancel: you have signed in; to sign out again run: keyfob logout prod");
+    assert_eq!(running.outcome().code, Some(130));
 }
 
 #[test]
