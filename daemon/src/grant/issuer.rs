@@ -25,7 +25,7 @@ use crate::oauth::revocation::{self, Answered, Subject};
 use crate::oauth::token_endpoint::{self, Exchange, Terms};
 use crate::oauth::{Client, ClientId, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp, Server};
 use crate::token::failure::Failure;
-use crate::token::{RefreshToken, Target, TokenSet};
+use crate::token::{RefreshToken, Scope, Target, TokenSet};
 
 /// How long a logout may look for the place where tokens are taken back. Whoever logs out waits for it, and for the
 /// revocation itself.
@@ -158,8 +158,16 @@ impl Issuer {
         wanted: &Wanted,
     ) -> Result<TokenSet, Error> {
         let request = self.request(&known.endpoints.token, credentials);
+        // A renewal that asks for nothing gets what was granted, which may be less than the settings ask for.
+        let granted_before = Scope::default();
         let terms = Terms {
-            scope: &wanted.target(&known.target).scope,
+            scope: match exchange {
+                Exchange::RefreshToken { wanted: None, .. } => &granted_before,
+                Exchange::RefreshToken { wanted: Some(_), .. }
+                | Exchange::AuthorizationCode { .. }
+                | Exchange::DeviceCode(_)
+                | Exchange::ClientCredentials(_) => &wanted.target(&known.target).scope,
+            },
             issuer: known.endpoints.issuer.as_deref(),
             extra: &self.extra,
         };
@@ -236,7 +244,7 @@ impl Issuer {
             http,
             clock: Clock::system(),
             client: Client { id: ClientId::Given("cli".to_owned()), authentication },
-            target: Target { scope: crate::token::Scope::parse("all"), ..Target::default() },
+            target: Target { scope: Scope::parse("all"), ..Target::default() },
             extra: ExtraParameters::default(),
             loopback: LoopbackHttp::Allowed,
             environment: Environment::from_own([]),
@@ -415,6 +423,17 @@ mod tests {
         assert_eq!(foreign, Ok(Revoked::Unsupported));
         assert!(elsewhere.requests().is_empty());
         assert!(server.requests().iter().all(|request| request.starts_with("GET ")));
+    }
+
+    #[tokio::test]
+    async fn what_an_answer_to_a_renewal_does_not_say_was_granted_is_not_made_up_6749_5() {
+        let server = ScriptedServer::answering([json(200, TOKENS)]).await;
+        let issuer = issuer(server.endpoints());
+        let narrower = Wanted::Other(Target { scope: Scope::parse("less"), ..Target::default() });
+        for (wanted, expected) in [(Wanted::Own, ""), (narrower, "less")] {
+            let renewed = issuer.refresh(refresh_token(&server.issuer()), wanted).await.unwrap();
+            assert_eq!(renewed.scope, Scope::parse(expected));
+        }
     }
 
     #[tokio::test]

@@ -157,13 +157,17 @@ impl TokenState {
         Self { means, held: Held::SignedIn(Arc::new(tokens)), renewal, trouble: None, id_token }
     }
 
-    /// Returns the state after a renewal. An ID token that the answer lacks is the earlier one, as long as it lives.
+    /// Returns the state after a renewal. An ID token that the answer lacks is the earlier one, as long as it lives, and
+    /// a scope that it does not name is the one that was granted (RFC 6749 §6).
     pub fn renewed(&self, mut tokens: TokenSet, now: Moment, jitter: Jitter) -> Self {
         let promise = if tokens.id.is_some() { Promise::Open } else { Promise::Broken };
         if let Held::SignedIn(earlier) = &self.held {
             tokens.id =
                 tokens.id.or_else(|| earlier.id.clone().filter(|id| id.lives_for(Duration::ZERO, now)));
             tokens.subject = tokens.subject.or_else(|| earlier.subject.clone());
+            if tokens.scope.is_empty() {
+                tokens.scope = earlier.scope.clone();
+            }
         }
         Self { id_token: promise, ..Self::signed_in(self.means, tokens, jitter) }
     }
@@ -366,7 +370,7 @@ impl TokenState {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::token::AccessToken;
+    use crate::token::{AccessToken, Scope};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -399,6 +403,17 @@ mod tests {
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_renewal_that_names_no_scope_leaves_what_was_granted_6749_5() {
+        let granted = |scope: &str| TokenSet { scope: Scope::parse(scope), ..tokens("one", 0, 3600, true) };
+        let state = TokenState::signed_in(Means::Login, granted("read"), no_jitter());
+        for (answered, expected) in [("", "read"), ("less", "less")] {
+            let renewed = state.renewed(granted(answered), at(10), no_jitter());
+            let Held::SignedIn(held) = renewed.held(at(10)) else { panic!("signed out") };
+            assert_eq!(held.scope, Scope::parse(expected));
+        }
     }
 
     #[test]
