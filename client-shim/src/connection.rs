@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use keyfob_protocol::SHIM_AGENT;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -113,7 +114,8 @@ impl Request {
         };
         let target = &self.target;
         format!(
-            "{method} {target} HTTP/1.1\r\nHost: keyfob\r\nAccept: {accept}\r\n{length}Connection: close\r\n\r\n"
+            "{method} {target} HTTP/1.1\r\nHost: keyfob\r\nUser-Agent: {SHIM_AGENT}\r\nAccept: {accept}\r\n{length}\
+             Connection: close\r\n\r\n"
         )
     }
 }
@@ -227,15 +229,15 @@ mod tests {
         };
         assert_eq!(
             request.head(),
-            "GET /v1/accounts/~/token?wait=10 HTTP/1.1\r\nHost: keyfob\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+            "GET /v1/accounts/~/token?wait=10 HTTP/1.1\r\nHost: keyfob\r\nUser-Agent: keyfob\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
         );
         assert_eq!(
             Request::new(Method::Post, "/v1/stop").text(),
-            "POST /v1/stop HTTP/1.1\r\nHost: keyfob\r\nAccept: application/json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "POST /v1/stop HTTP/1.1\r\nHost: keyfob\r\nUser-Agent: keyfob\r\nAccept: application/json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
         assert_eq!(
             Request::new(Method::Post, "/x").with(r#"{"a":"ä"}"#.to_owned()).text(),
-            "POST /x HTTP/1.1\r\nHost: keyfob\r\nAccept: application/json\r\nContent-Type: application/json\r\nContent-Length: 10\r\nConnection: close\r\n\r\n{\"a\":\"ä\"}"
+            "POST /x HTTP/1.1\r\nHost: keyfob\r\nUser-Agent: keyfob\r\nAccept: application/json\r\nContent-Type: application/json\r\nContent-Length: 10\r\nConnection: close\r\n\r\n{\"a\":\"ä\"}"
         );
     }
 

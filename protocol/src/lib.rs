@@ -36,3 +36,7 @@ pub mod token;
 
 /// The path segment that stands for the default account. No account can have this name.
 pub const DEFAULT_ACCOUNT: &str = "~";
+
+/// The `User-Agent` of the shim. By it the daemon looks who runs the shim; it proves nothing, and it spares everybody
+/// else the look.
+pub const SHIM_AGENT: &str = "keyfob";

@@ -9,8 +9,9 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use axum::response::{IntoResponse, Response};
+use keyfob_protocol::SHIM_AGENT;
 use keyfob_protocol::token::{
     DEFAULT_WAIT, Header, MAX_WAIT, RejectedToken, RejectionOutcome, RejectionReport, TokenKind as Kind,
     TokenQuery, TokenResponse,
@@ -46,7 +47,9 @@ pub(super) async fn token(
     let wait = Duration::from_secs(query.wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT));
     let asked = asked(query, &entry);
     let kind = asked.need.kind;
-    let answer = entry.token(asked.clone(), peer.consumer(), wait).await;
+    let is_shim = headers.get(USER_AGENT).is_some_and(|agent| agent == SHIM_AGENT);
+    let consumer = if is_shim { peer.consumer() } else { None };
+    let answer = entry.token(asked.clone(), consumer, wait).await;
     let now = api.cache.clock().now();
     let written = answer.and_then(|served| {
         if wants_plain(&headers) {
