@@ -16,9 +16,11 @@ mod ini;
 mod plan;
 mod section;
 mod settings;
+pub(crate) mod shell;
 pub(crate) mod surroundings;
 mod traps;
 mod undo;
+mod variables;
 mod yaml;
 
 use std::path::Path;
@@ -31,11 +33,13 @@ use crate::control;
 use crate::display;
 use crate::failure::Failure;
 use crate::setup::clients::{Found, Program};
+use crate::setup::endpoint::Endpoint;
 use crate::setup::file::{Access, backup_of};
 use crate::setup::plan::{Plan, USUAL_FILE};
 use crate::setup::settings::SignIn;
 use crate::setup::surroundings::Surroundings;
 use crate::setup::undo::Undo;
+use crate::setup::variables::Overrides;
 use crate::setup::yaml::admin;
 
 /// Sets up, or undoes it, and returns what to tell. The daemon is started for taking over a session, and for nothing
@@ -123,6 +127,7 @@ fn remarks(plan: &Plan, surroundings: &Surroundings) -> String {
         remarks
             .push("only flytekit reads this kind of file; flytectl and flyte want a config.yaml".to_owned());
     }
+    remarks.extend(plan.overrides.as_ref().map(|overrides| of_variables(plan, overrides)));
     if let SignIn::Secret { secret: settings::Secret::Variable(name), .. } = &plan.settings.sign_in {
         remarks.push(format!(
             "keyfobd reads the client secret from {name}: it must be set where keyfobd starts"
@@ -152,6 +157,24 @@ fn remarks(plan: &Plan, surroundings: &Surroundings) -> String {
         remarks.push(traps::ALWAYS.to_owned());
     }
     remarks.iter().map(|remark| format!("note: {remark}\n")).collect()
+}
+
+/// Tells of variables that the account was made of, and of an endpoint that stands in them alone.
+fn of_variables(plan: &Plan, Overrides { reader, names }: &Overrides) -> String {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let names = and(&names);
+    let path = shown(&plan.file.path);
+    let endpoint = &plan.settings.endpoint;
+    let written = plan::read(&plan.file).ok();
+    let written = written.as_ref().and_then(|section| section.text("endpoint"));
+    let is_written = written.is_some_and(|text| Endpoint::parse(text).is_ok_and(|it| it == *endpoint));
+    // A new file says all of it.
+    let difference = if is_written || !plan.file.exists() {
+        String::new()
+    } else {
+        format!("; {path} does not name their endpoint: write {endpoint} there before you unset them")
+    };
+    format!("the account is made of {names} as well, as {reader} reads them{difference}")
 }
 
 /// Takes over a session or tells of those that there are, then says what to run next.

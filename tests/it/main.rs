@@ -25,6 +25,7 @@ mod resumption;
 mod secrets;
 mod session;
 mod setup;
+mod setup_variables;
 mod share;
 mod socket;
 mod store;

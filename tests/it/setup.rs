@@ -17,11 +17,11 @@ use keyfob_protocol::error::Exit;
 use serde_json::{Value, json};
 
 /// As `flytectl config init` writes it.
-const PKCE: &str = "admin:\n  # For GRPC endpoints you might want to use dns:///flyte.myexample.com\n  endpoint: \
+pub(crate) const PKCE: &str = "admin:\n  # For GRPC endpoints you might want to use dns:///flyte.myexample.com\n  endpoint: \
                     dns:///flyte.example.com\n  authType: Pkce\n  insecure: false\nlogger:\n  show-source: true\n";
 
-const YAML: &str = ".flyte/config.yaml";
-const BACKUP: &str = ".flyte/config.yaml.keyfob-backup";
+pub(crate) const YAML: &str = ".flyte/config.yaml";
+pub(crate) const BACKUP: &str = ".flyte/config.yaml.keyfob-backup";
 
 #[test]
 fn a_user_who_signed_in_by_a_browser_moves_over_and_back_byte_for_byte() {
@@ -430,23 +430,23 @@ fn each_client_looks_in_its_own_places_first() {
 }
 
 /// Makes a home with one file in it.
-fn with(file: &str, text: &str) -> Home {
+pub(crate) fn with(file: &str, text: &str) -> Home {
     let home = Home::new();
     fs::create_dir_all(home.path(file).parent().unwrap()).unwrap();
     home.write(file, text, 0o600);
     home
 }
 
-fn setup(home: &Home, arguments: &[&str]) -> Output {
+pub(crate) fn setup(home: &Home, arguments: &[&str]) -> Output {
     shim::run(home, &[&["setup", "flyte"], arguments].concat())
 }
 
-fn read(home: &Home, file: &str) -> String {
+pub(crate) fn read(home: &Home, file: &str) -> String {
     fs::read_to_string(home.path(file)).unwrap()
 }
 
 /// Asks a real client what it makes of a file.
-fn settings(home: &Home, client: &str, file: &str) -> Value {
+pub(crate) fn settings(home: &Home, client: &str, file: &str) -> Value {
     let mut command = home.command(installed("venv/bin/python"));
     command.arg(source("flyte_settings.py")).arg(client).arg(home.path(file));
     let output = home.spawn_command(command).wait();

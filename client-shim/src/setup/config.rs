@@ -27,7 +27,7 @@ pub(crate) fn add(
     file: &Path,
     name: &AccountName,
     account: &str,
-    source: &Path,
+    mark: &str,
 ) -> Result<Added, Error> {
     let before = parse(text, file)?;
     let wanted = parse(account, file)?;
@@ -43,7 +43,7 @@ pub(crate) fn add(
             (false, Some(only)) if only.len() == 1 => default_line(only[0]),
             (false, _) => default_line(name.as_str()),
         };
-    let changed = format!("{default}{text}{}", block(text, account, source));
+    let changed = format!("{default}{text}{}", block(text, account, mark));
     let after = parse(&changed, file)?;
     let added = self::accounts(&after).and_then(|accounts| accounts.get(name.as_str()));
     if added.is_none() || added != self::accounts(&wanted).and_then(|it| it.get(name.as_str())) {
@@ -53,9 +53,9 @@ pub(crate) fn add(
     Ok(Added::Changed(changed))
 }
 
-/// Takes out an account that was added for a file; `None` where it is not there, or not as it was.
-pub(crate) fn remove(text: &str, name: &AccountName, account: &str, source: &Path) -> Option<String> {
-    let block = format!("{}{account}", mark(source));
+/// Takes out an account that was added below a mark; `None` where it is not there, or not as it was.
+pub(crate) fn remove(text: &str, name: &AccountName, account: &str, mark: &str) -> Option<String> {
+    let block = format!("{mark}{account}");
     let start = text.find(&block)?;
     let after = &text[start + block.len()..];
     // Lines that follow at once belong to the account.
@@ -83,6 +83,22 @@ pub(crate) fn added_for(text: &str, name: &AccountName, source: &Path) -> Option
     accounts(&account)?.get(name.as_str())?.as_table().cloned()
 }
 
+/// Returns the account that was added for a file and variables, if it is as it was written, and the mark above it.
+pub(crate) fn added_with_variables(
+    text: &str,
+    name: &AccountName,
+    source: &Path,
+) -> Option<(String, String)> {
+    let start = beginning_with_variables(source);
+    let blocks = text.match_indices(&start).map(|(at, _)| &text[at..]);
+    blocks.filter_map(|block| block.split_once('\n')).find_map(|(_, rest)| {
+        let account = &rest[..rest.find("\n\n").map_or(rest.len(), |end| end + 1)];
+        let mark = mark_with_variables(source, account);
+        let is_ours = text.contains(&format!("{mark}{account}")) && has(account, name.as_str());
+        is_ours.then(|| (mark, account.to_owned()))
+    })
+}
+
 /// Returns what an API key says that came to this account.
 pub(crate) fn section_of(account: &Table) -> Option<Section> {
     let mut section = Section::default();
@@ -101,19 +117,40 @@ pub(crate) fn has(text: &str, name: &str) -> bool {
 }
 
 /// Returns what an addition looks like.
-fn block(text: &str, account: &str, source: &Path) -> String {
+fn block(text: &str, account: &str, mark: &str) -> String {
     let (end, gap) = match text {
         "" => ("", "\n"),
         text if text.ends_with('\n') => ("", "\n"),
         _ => ("\n", "\n"),
     };
-    format!("{end}{gap}{}{account}", mark(source))
+    format!("{end}{gap}{mark}{account}")
 }
 
-fn mark(source: &Path) -> String {
+/// Returns the line above an account that was made of a file.
+pub(crate) fn mark(source: &Path) -> String {
+    format!("{}\n", beginning(source))
+}
+
+/// Returns the line above an account that was made of variables, too. They may be gone when it is taken out again, so
+/// a checksum tells whether it is as it was written.
+pub(crate) fn mark_with_variables(source: &Path, account: &str) -> String {
+    format!("{}{:016x}\n", beginning_with_variables(source), checksum(account))
+}
+
+fn beginning(source: &Path) -> String {
     // A name of a file may have a line break in it.
     let source: String = source.display().to_string().chars().filter(|c| !c.is_control()).collect();
-    format!("# Added by keyfob setup flyte, from {source}\n")
+    format!("# Added by keyfob setup flyte, from {source}")
+}
+
+fn beginning_with_variables(source: &Path) -> String {
+    format!("{} and variables, checksum ", beginning(source))
+}
+
+/// FNV-1a: it finds changes that nobody hides.
+fn checksum(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 fn default_line(name: &str) -> String {
@@ -145,7 +182,7 @@ mod tests {
 
     fn added(text: &str) -> Result<Added, Error> {
         let (file, source) = paths();
-        add(text, file, &"flyte".parse().unwrap(), ACCOUNT, source)
+        add(text, file, &"flyte".parse().unwrap(), ACCOUNT, &mark(source))
     }
 
     fn changed(text: &str) -> String {
@@ -156,7 +193,7 @@ mod tests {
     }
 
     fn removed(text: &str, account: &str) -> Option<String> {
-        remove(text, &"flyte".parse().unwrap(), account, paths().1)
+        remove(text, &"flyte".parse().unwrap(), account, &mark(paths().1))
     }
 
     #[test]
@@ -193,6 +230,26 @@ mod tests {
         assert_eq!(removed(&changed("").replace("yaml", "yml"), ACCOUNT), None, "it is of another file");
         assert_eq!(removed(&changed("").replace("authorization", "device"), ACCOUNT), None, "it was changed");
         assert_eq!(removed(&(changed("") + "scopes = [\"all\"]\n"), ACCOUNT), None, "something was added");
+    }
+
+    #[test]
+    fn an_account_made_of_variables_is_taken_out_where_nobody_changed_it() {
+        let (file, source) = paths();
+        let name = "flyte".parse().unwrap();
+        let before = "[accounts.a]\nx = 1\n";
+        let mark = mark_with_variables(source, ACCOUNT);
+        let Added::Changed(text) = add(before, file, &name, ACCOUNT, &mark).unwrap() else {
+            panic!("unchanged")
+        };
+        for following in ["", "\n[accounts.later]\nx = 1\n"] {
+            let (mark, account) = added_with_variables(&format!("{text}{following}"), &name, source).unwrap();
+            assert_eq!(account, ACCOUNT);
+            assert_eq!(remove(&text, &name, &account, &mark).as_deref(), Some(before));
+        }
+        let changed = text.replace("dns:///h", "dns:///i");
+        assert_eq!(added_with_variables(&changed, &name, source), None, "it was changed");
+        assert_eq!(added_with_variables(&text, &name, file), None, "it is of another file");
+        assert_eq!(added_with_variables(&text, &"a".parse().unwrap(), source), None, "it is another account");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use keyfob_protocol::account::AccountName;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::arguments::setup::SetupOptions;
-use crate::setup::clients::{self, Found};
+use crate::setup::clients::{self, Found, Program};
 use crate::setup::config::{self, Added};
 use crate::setup::endpoint::Endpoint;
 use crate::setup::error::Error;
@@ -16,6 +16,7 @@ use crate::setup::file::{Access, Snapshot, Staged, backup_of};
 use crate::setup::section::Section;
 use crate::setup::settings::{Secret, Settings, SignIn};
 use crate::setup::surroundings::Surroundings;
+use crate::setup::variables::{self, Overrides};
 use crate::setup::yaml::{YamlError, admin};
 use crate::setup::{api_key, ini};
 
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     /// The files that other programs read.
     pub(crate) others: Vec<Found>,
     pub(crate) section: Section,
+    /// What of it stands in variables.
+    pub(crate) overrides: Option<Overrides>,
     pub(crate) settings: Settings,
     /// What the client's configuration is going to be.
     pub(crate) changed: String,
@@ -49,9 +52,9 @@ impl Plan {
     pub(crate) fn make(options: &SetupOptions, surroundings: &Surroundings) -> Result<Self, Error> {
         let (found, others) = choose(options, surroundings)?;
         let file = Snapshot::read(&found.path)?;
-        let section = match key(options, surroundings, &file)? {
-            Some(section) => section,
-            None => read(&file)?,
+        let (section, overrides) = match key(options, surroundings, &file)? {
+            Some(section) => (section, None),
+            None => configured(&file, &found.programs, surroundings)?,
         };
         let name = name(options, &section)?;
         let settings = settings(&section, &file.path, surroundings, &surroundings.secret(&name))?;
@@ -65,6 +68,7 @@ impl Plan {
             found,
             others,
             section,
+            overrides,
             settings,
         };
         if let SignIn::Secret { secret: Secret::Variable(name), .. } = &plan.settings.sign_in
@@ -85,7 +89,11 @@ impl Plan {
         let Some(name) = self.account.clone() else { return Ok(self) };
         let account = self.settings.table(&name);
         let (config, path) = (&self.config, &self.file.path);
-        self.config_changed = match config::add(config.text(), &config.path, &name, &account, path)? {
+        let mark = match &self.overrides {
+            Some(_) => config::mark_with_variables(path, &account),
+            None => config::mark(path),
+        };
+        self.config_changed = match config::add(config.text(), &config.path, &name, &account, &mark)? {
             Added::Changed(text) => Some(text),
             Added::Unchanged => None,
         };
@@ -93,7 +101,7 @@ impl Plan {
         if let Some(secret) = self.section.secret.clone().filter(|_| self.settings.reads(&secret_file)) {
             self.secret = Some((Snapshot::read(&secret_file)?, secret));
         }
-        self.changed = rewrite(&self.file, &surroundings.command(&name), &self.settings.endpoint)?;
+        self.changed = rewrite(&self.file, &surroundings.command(&name), &self.settings)?;
         let backup = Snapshot::read(&backup_of(&self.file.path))?;
         if backup.exists() && backup.text() != self.file.text() && self.changed != self.file.text() {
             return Err(Error::BackupLeft { backup: backup.path, path: self.file.path });
@@ -109,7 +117,7 @@ impl Plan {
         {
             return Err(Error::OtherAccount { path: self.file.path, account: used.to_string() });
         }
-        self.changed = rewrite(&self.file, argv, &self.settings.endpoint)?;
+        self.changed = rewrite(&self.file, argv, &self.settings)?;
         Ok(self)
     }
 
@@ -179,13 +187,13 @@ pub(crate) fn read(file: &Snapshot) -> Result<Section, Error> {
 }
 
 /// Returns a file with a command in it.
-pub(crate) fn rewrite(file: &Snapshot, argv: &[String], endpoint: &Endpoint) -> Result<String, Error> {
+pub(crate) fn rewrite(file: &Snapshot, argv: &[String], settings: &Settings) -> Result<String, Error> {
     if clients::is_ini(&file.path) {
         return ini::rewrite(file.text(), argv)
             .map_err(|source| Error::Ini { path: file.path.clone(), source });
     }
     match admin::rewrite(file.text(), argv) {
-        Err(YamlError::NoAdmin) if file.text().trim().is_empty() => Ok(admin::write(endpoint, argv)),
+        Err(YamlError::NoAdmin) if file.text().trim().is_empty() => Ok(admin::write(settings, argv)),
         rewritten => rewritten.map_err(|source| Error::Yaml { path: file.path.clone(), source }),
     }
 }
@@ -216,14 +224,14 @@ fn choose(options: &SetupOptions, surroundings: &Surroundings) -> Result<(Found,
     }
     let usual: PathBuf = surroundings.home.join(USUAL_FILE);
     let has_key = options.api_key.is_some() || known_key(surroundings).is_some();
-    if has_key {
+    if has_key || variables::name_an_endpoint(surroundings) {
         Ok((Found { path: usual, programs: Vec::new() }, all))
     } else {
         Err(Error::NothingFound(usual))
     }
 }
 
-/// Reads an API key: the one that is named, or any where there is no file.
+/// Reads an API key: the one that is named, or any where there is no file; none where variables say what a file would.
 fn key(
     options: &SetupOptions,
     surroundings: &Surroundings,
@@ -234,11 +242,42 @@ fn key(
         None if file.exists() => return Ok(None),
         None => match known_key(surroundings) {
             Some(variable) => variable,
+            // In its place there is going to be a new one, in the format that all clients read.
+            None if variables::name_an_endpoint(surroundings) && !clients::is_ini(&file.path) => {
+                return Ok(None);
+            }
             None => return Err(Error::NotThere(file.path.clone())),
         },
     };
     let no_key = || Error::NoApiKey { variable: variable.to_owned() };
     surroundings.variable(variable).and_then(api_key::read).map(Some).ok_or_else(no_key)
+}
+
+/// Reads what a client would go by: its file, and the variables that it takes instead.
+fn configured(
+    file: &Snapshot,
+    programs: &[Program],
+    surroundings: &Surroundings,
+) -> Result<(Section, Option<Overrides>), Error> {
+    if !file.exists() {
+        // Of the others none goes by variables alone.
+        let mut section = Section::default();
+        let overrides = variables::put_over(&mut section, &[Program::Flytekit], surroundings);
+        return Ok((section, overrides));
+    }
+    let mut section = read(file)?;
+    let own = settings(&section, &file.path, surroundings, &surroundings.config);
+    if own.is_ok_and(|own| matches!(own.sign_in, SignIn::Keyfob(_))) {
+        return Ok((section, None));
+    }
+    let readers = match programs {
+        [] if clients::is_ini(&file.path) => &[Program::Flytekit],
+        // Whoever is started with its name.
+        [] => [Program::Flytekit, Program::Flyte].as_slice(),
+        programs => programs,
+    };
+    let overrides = variables::put_over(&mut section, readers, surroundings);
+    Ok((section, overrides))
 }
 
 fn known_key(surroundings: &Surroundings) -> Option<&'static str> {

@@ -7,9 +7,10 @@ use crate::setup::section::Section;
 use crate::setup::surroundings::Surroundings;
 
 /// Variables, and what the client that reads them does with them.
-const VARIABLES: [(&str, &str); 16] = [
+const VARIABLES: [(&str, &str); 18] = [
     ("FLYTE_CREDENTIALS_AUTH_MODE", "flytekit takes it instead of authType"),
     ("FLYTE_CREDENTIALS_COMMAND", "flytekit takes it instead of the command"),
+    ("FLYTE_CREDENTIALS_CLIENT_SECRET", "nothing needs it beside a command"),
     ("FLYTE_CREDENTIALS_CLIENT_SECRET_LOCATION", "flytekit takes the secret instead of the command"),
     ("FLYTE_CREDENTIALS_CLIENT_SECRET_ENV_VAR", "flytekit takes the secret instead of the command"),
     ("FLYTE_PLATFORM_URL", "flytekit takes it instead of the endpoint"),
@@ -24,6 +25,10 @@ const VARIABLES: [(&str, &str); 16] = [
     ("UNION_SERVERLESS_ENDPOINT", "union takes it instead of the file"),
     ("FLYTE_ADMIN_ENDPOINT", "flyte takes it instead of the endpoint"),
     ("FLYTE_ADMIN_INSECURE", "flyte sends no token then, even where its value is false"),
+    (
+        "FLYTE_ADMIN_INSECURESKIPVERIFY",
+        "flyte believes every certificate then, even where its value is false",
+    ),
 ];
 
 /// Returns a sentence for each trap.

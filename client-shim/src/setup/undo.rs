@@ -12,11 +12,11 @@ use crate::arguments::setup::SetupOptions;
 use crate::setup::clients;
 use crate::setup::config;
 use crate::setup::diff;
-use crate::setup::endpoint::Endpoint;
 use crate::setup::error::Error;
 use crate::setup::file::{Snapshot, backup_of};
 use crate::setup::plan::{USUAL_FILE, read, rewrite, settings};
-use crate::setup::settings::SignIn;
+use crate::setup::section::Value;
+use crate::setup::settings::{Settings, SignIn};
 use crate::setup::surroundings::Surroundings;
 use crate::setup::yaml::admin;
 
@@ -52,7 +52,7 @@ impl Undo {
         };
         let (file, backup) = (Snapshot::read(&path)?, Snapshot::read(&backup_of(&path))?);
         let argv = argv(&file, surroundings);
-        if !is_only_ours(&file, &backup, &argv) {
+        if !is_only_ours(&file, &backup, &argv, surroundings) {
             let diff = diff::unified(&file.path, file.text(), backup.text());
             let diff = diff.lines().map(str::to_owned).collect();
             return Err(Error::EditedSince { path, backup: backup.path, diff });
@@ -116,21 +116,27 @@ fn argv(file: &Snapshot, surroundings: &Surroundings) -> Vec<String> {
 }
 
 /// Tells whether the file differs from its backup in nothing but what a setup changes.
-fn is_only_ours(file: &Snapshot, backup: &Snapshot, argv: &[String]) -> bool {
+fn is_only_ours(file: &Snapshot, backup: &Snapshot, argv: &[String], surroundings: &Surroundings) -> bool {
     if file.text() == backup.text() {
         return true;
     }
-    let endpoint = read(file).ok().and_then(|section| Endpoint::parse(section.text("endpoint")?).ok());
-    let Some(endpoint) = endpoint else { return false };
+    let Some(settings) = without_sign_in(file, surroundings) else { return false };
     if backup.text().trim().is_empty() {
-        return file.text() == admin::write(&endpoint, argv);
+        return file.text() == admin::write(&settings, argv);
     }
     // The backup has another name, but it is to be read as the same kind of file.
     let original = backup.named(&file.path);
-    match (rewrite(file, argv, &endpoint), rewrite(&original, argv, &endpoint)) {
+    match (rewrite(file, argv, &settings), rewrite(&original, argv, &settings)) {
         (Ok(one), Ok(other)) => one == other,
         (Ok(_) | Err(_), _) => false,
     }
+}
+
+/// Returns what a file says beside how to sign in.
+fn without_sign_in(file: &Snapshot, surroundings: &Surroundings) -> Option<Settings> {
+    let mut section = read(file).ok()?;
+    section.set("authType", Value::Text("Pkce".to_owned()));
+    settings(&section, &file.path, surroundings, &surroundings.config).ok()
 }
 
 /// Returns keyfob's configuration without the account, where that is as it was written.
@@ -152,6 +158,11 @@ fn without(
         let section = config::section_of(&config::added_for(config.text(), name, &file.path)?)?;
         Some(settings(&section, &file.path, surroundings, &secret).ok()?.table(name))
     };
-    let remove = |written: String| config::remove(config.text(), name, &written, &file.path);
-    by_file().and_then(remove).or_else(|| by_key().and_then(remove))
+    let mark = config::mark(&file.path);
+    let remove = |written: String| config::remove(config.text(), name, &written, &mark);
+    let with_variables = || {
+        let (mark, account) = config::added_with_variables(config.text(), name, &file.path)?;
+        config::remove(config.text(), name, &account, &mark)
+    };
+    by_file().and_then(remove).or_else(|| by_key().and_then(remove)).or_else(with_variables)
 }

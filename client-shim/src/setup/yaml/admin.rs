@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use crate::setup::endpoint::Endpoint;
 use crate::setup::section::{OVERRIDING, Section, Value};
+use crate::setup::settings::Settings;
 use crate::setup::yaml::{Content, Layout, Node, Style, YamlError, strange};
 
 const ADMIN: &str = "admin";
@@ -78,13 +78,21 @@ pub(crate) fn rewrite(text: &str, argv: &[String]) -> Result<String, YamlError> 
     Ok(changed)
 }
 
-/// Returns a new file for an endpoint.
-pub(crate) fn write(endpoint: &Endpoint, argv: &[String]) -> String {
-    format!(
-        "admin:\n  endpoint: {}\n  {AUTH_TYPE}: {EXTERNAL_COMMAND}\n  {COMMAND}: {}\n  {DISABLE_KEYRING}: true\n",
-        endpoint,
+/// Returns a new file: an endpoint, how it is reached, and a command.
+pub(crate) fn write(settings: &Settings, argv: &[String]) -> String {
+    let mut text = format!(
+        "admin:\n  {ENDPOINT}: {}\n  {AUTH_TYPE}: {EXTERNAL_COMMAND}\n  {COMMAND}: {}\n  {DISABLE_KEYRING}: true\n",
+        settings.endpoint,
         flow_list(argv)
-    )
+    );
+    let truths = [("insecure", settings.insecure), ("insecureSkipVerify", settings.insecure_skip_verify)];
+    for (key, _) in truths.into_iter().filter(|(_, is_set)| *is_set) {
+        text.push_str(&format!("  {key}: true\n"));
+    }
+    for (key, value) in [("caCertFilePath", &settings.ca_file), ("httpProxyURL", &settings.http_proxy)] {
+        text.extend(value.iter().map(|value| format!("  {key}: {}\n", word(value))));
+    }
+    text
 }
 
 fn entries_of_admin<'n>(text: &str, root: &'n Node) -> Result<&'n [(Node, Node)], YamlError> {
