@@ -103,7 +103,8 @@ fn done(plan: &Plan, surroundings: &Surroundings) -> String {
         }
         // Any other file is found only from some directories, or with some variables.
         let is_usual = plan.file.path == surroundings.home.join(USUAL_FILE);
-        let option = if is_usual { String::new() } else { format!(" --config {}", shown(&plan.file.path)) };
+        let option =
+            if is_usual { String::new() } else { format!(" --config {}", shell::word(&plan.file.path)) };
         text.push_str(&format!("to go back run: keyfob setup flyte --undo{option}\n"));
     }
     if plan.config_changed.is_some() && plan.config_access() == Access::Private {
@@ -147,9 +148,9 @@ fn remarks(plan: &Plan, surroundings: &Surroundings) -> String {
     for Found { path, programs } in &plan.others {
         let programs: Vec<String> = programs.iter().map(Program::to_string).collect();
         let reads = if programs.len() == 1 { "reads" } else { "read" };
-        let path = shown(path);
+        let (path, word) = (shown(path), shell::word(path));
         remarks.push(format!(
-            "{} {reads} {path}; for it run: keyfob setup flyte --config {path}",
+            "{} {reads} {path}; for it run: keyfob setup flyte --config {word}",
             and(&programs)
         ));
     }

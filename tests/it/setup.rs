@@ -338,6 +338,14 @@ fn the_way_back_that_is_shown_finds_a_file_in_any_place() {
     assert!(output.stdout.contains(&back), "{}", output.stdout);
     assert_eq!(setup(&home, &["--undo", "--config", path.to_str().unwrap()]).status, 0);
     assert_eq!(read(&home, "elsewhere.yaml"), PKCE);
+
+    // In every command that is shown a name is one word for a shell.
+    let home = with("my own.yaml", PKCE);
+    let quoted = format!("--undo --config '{}'\n", home.path("my own.yaml").display());
+    let output = setup(&home, &["--config", "my own.yaml"]);
+    assert!(output.stdout.contains(&quoted), "{}", output.stdout);
+    let refused = setup(&home, &["other", "--config", "my own.yaml"]);
+    assert!(refused.stderr.ends_with(&quoted), "{}", refused.stderr);
 }
 
 #[test]

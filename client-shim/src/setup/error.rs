@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use keyfob_protocol::account::{AccountName, InvalidAccountName};
 
 use crate::setup::ini::IniError;
+use crate::setup::shell;
 use crate::setup::yaml::YamlError;
 
 /// Why a setup was not made.
@@ -95,7 +96,7 @@ pub(crate) enum Error {
     #[error("there is another account {0} in the configuration; choose a name: keyfob setup flyte ACCOUNT")]
     NameTaken(AccountName),
     /// The file runs keyfob for another account.
-    #[error("{} uses the account {account} already; to give it another name, first run: keyfob setup flyte --undo --config {}", .path.display(), .path.display())]
+    #[error("{} uses the account {account} already; to give it another name, first run: keyfob setup flyte --undo --config {}", .path.display(), shell::word(.path))]
     OtherAccount {
         /// The file.
         path: PathBuf,
@@ -111,7 +112,7 @@ pub(crate) enum Error {
         reason: String,
     },
     /// A backup is there already, and the file is not what was made from it.
-    #[error("{} is left from an earlier setup; remove it, or run: keyfob setup flyte --undo --config {}", .backup.display(), .path.display())]
+    #[error("{} is left from an earlier setup; remove it, or run: keyfob setup flyte --undo --config {}", .backup.display(), shell::word(.path))]
     BackupLeft {
         /// The backup.
         backup: PathBuf,

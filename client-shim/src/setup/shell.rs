@@ -1,6 +1,11 @@
-//! The words of a command line, as a POSIX shell writes them.
+//! The words of a command line, as a POSIX shell writes them: read from a client's variable, and written for a person.
 //!
-//! Nothing here runs a shell. The thing to get wrong: a client splits its variable in its own way, so this is Python's.
+//! Nothing here runs a shell. The thing to get wrong: a path with a space in it is one word, so whatever a person is
+//! told to run has it in quotes.
+
+use std::path::Path;
+
+use crate::display;
 
 /// Splits a command line as Python's `shlex` does; `None` where a quote is left open.
 pub(crate) fn split(line: &str) -> Option<Vec<String>> {
@@ -18,6 +23,19 @@ pub(crate) fn split(line: &str) -> Option<Vec<String>> {
     }
     words.extend(word);
     Some(words)
+}
+
+/// Writes a name of a file as one word, on one harmless line.
+pub(crate) fn word(path: &Path) -> String {
+    let text = display::line(&path.display().to_string());
+    let is_plain = |c: char| {
+        c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '+' | ',' | ':' | '@' | '%' | '=')
+    };
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// Takes what stands before the closing quote. In double quotes a backslash protects itself and the quote alone.
@@ -58,5 +76,17 @@ mod tests {
             let expected = words.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
             assert_eq!(split(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_name_is_one_word_for_a_shell() {
+        for name in ["/home/me/.flyte/config.yaml", "/a b/c", "it's", "$(x);`y`", "~/x", "a*"] {
+            let shown = word(Path::new(name));
+            assert_eq!(split(&shown), Some(vec![name.to_owned()]), "{shown}");
+        }
+        assert_eq!(word(Path::new("/a/b.yaml")), "/a/b.yaml");
+        assert_eq!(word(Path::new("/my files/b")), "'/my files/b'");
+        assert_eq!(word(Path::new("$(x)")), "'$(x)'");
+        assert_eq!(word(Path::new("~")), "'~'");
     }
 }
