@@ -36,6 +36,7 @@ use crate::setup::clients::{Found, Program};
 use crate::setup::endpoint::Endpoint;
 use crate::setup::file::{Access, backup_of};
 use crate::setup::plan::{Plan, USUAL_FILE};
+use crate::setup::section::Section;
 use crate::setup::settings::SignIn;
 use crate::setup::surroundings::Surroundings;
 use crate::setup::undo::Undo;
@@ -134,6 +135,9 @@ fn remarks(plan: &Plan, surroundings: &Surroundings) -> String {
             "keyfobd reads the client secret from {name}: it must be set where keyfobd starts"
         ));
     }
+    if let SignIn::Secret { .. } = &plan.settings.sign_in {
+        remarks.extend(of_flytectl_alone(&plan.section));
+    }
     if plan.settings.insecure_skip_verify && !plan.settings.skips_verification() {
         remarks.push("insecureSkipVerify is left out of the account: it checks by caCertFilePath".to_owned());
     }
@@ -158,6 +162,26 @@ fn remarks(plan: &Plan, surroundings: &Surroundings) -> String {
         remarks.push(traps::ALWAYS.to_owned());
     }
     remarks.iter().map(|remark| format!("note: {remark}\n")).collect()
+}
+
+/// Tells of keys that only flytectl reads, and only with a client secret.
+fn of_flytectl_alone(section: &Section) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if section.has("tokenUrl") {
+        remarks.push(
+            "tokenUrl is left out of the account: keyfob learns the token endpoint from the Flyte endpoint; where that \
+             names another one, write token_endpoint in place of flyte"
+                .to_owned(),
+        );
+    }
+    if section.truth("useAudienceFromAdmin") && section.has("audience") {
+        remarks.push(
+            "useAudienceFromAdmin is left out of the account, which has the audience of the file; without that line it \
+             takes the one of the Flyte endpoint"
+                .to_owned(),
+        );
+    }
+    remarks
 }
 
 /// Tells of variables that the account was made of, and of an endpoint that stands in them alone.

@@ -419,6 +419,27 @@ fn whatever_would_defeat_the_command_is_named() {
 }
 
 #[test]
+fn what_flytectl_alone_reads_of_a_client_secret_is_found_out_or_told_of() {
+    let text = "admin:\n  endpoint: h\n  authType: ClientSecret\n  clientId: ci\n  clientSecretLocation: /s\n  \
+                tokenUrl: https://login.example.com/token\n  useAudienceFromAdmin: true\n";
+    let home = with(YAML, text);
+    let output = setup(&home, &[]);
+    let config = fs::read_to_string(home.config()).unwrap();
+    // Without an audience an account takes the one of its Flyte endpoint.
+    let account = "flyte = \"dns:///h\"\ngrant = \"client_credentials\"\nclient_id = \"ci\"\nclient_secret = { file = \"/s\" }\n";
+    assert!(config.ends_with(account), "{config}");
+    assert!(output.stdout.contains("tokenUrl is left out of the account"), "{}", output.stdout);
+    assert!(!output.stdout.contains("useAudienceFromAdmin is"), "{}", output.stdout);
+    assert_eq!(read(&home, YAML).matches("\n  tokenUrl: ").count(), 1);
+    assert_eq!(setup(&home, &["--undo"]).status, 0);
+    assert_eq!(read(&home, YAML), text);
+    let home = with(YAML, &format!("{text}  audience: mine\n"));
+    let output = setup(&home, &[]);
+    assert!(output.stdout.contains("useAudienceFromAdmin is left out of the account"), "{}", output.stdout);
+    assert!(fs::read_to_string(home.config()).unwrap().ends_with("audience = \"mine\"\n"));
+}
+
+#[test]
 fn each_client_looks_in_its_own_places_first() {
     let home = with(YAML, PKCE);
     home.write(".flyte/config", "[platform]\nurl = flyte.example.com\n", 0o600);
