@@ -186,6 +186,12 @@ fn a_secret_gets_a_file_of_its_own_and_is_never_shown() {
         let config = fs::read_to_string(home.config()).unwrap();
         assert!(config.contains("grant = \"client_credentials\"\nclient_id = \"ci\"\n"), "{config}");
         assert!(config.contains("/secrets/acme\" }"), "{config}");
+        if before.is_none() {
+            let yaml = read(&home, YAML);
+            assert!(yaml.ends_with("disableKeyring: true\ntask:\n  org: acme\n"), "{yaml}");
+            let read = settings(&home, "flyte", YAML);
+            assert_eq!((&read["auth_mode"], &read["org"]), (&json!("ExternalCommand"), &json!("acme")));
+        }
         let undone = setup(&home, &["--undo"]);
         assert_eq!(undone.status, 0, "{undone:?}");
         let shown = [output.stdout, output.stderr, config, undone.stdout, undone.stderr].concat();

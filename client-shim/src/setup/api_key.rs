@@ -31,12 +31,15 @@ pub(crate) fn read(key: &str) -> Option<Section> {
     let host = parts.remove(0);
     let endpoint =
         if has_port { format!("{scheme}{host}:{}", parts.remove(0)) } else { format!("{scheme}{host}") };
-    let [client_id, secret, ..] = parts[..] else { return None };
+    let [client_id, secret, ref organisation @ ..] = parts[..] else { return None };
     if host.is_empty() || client_id.is_empty() || secret.is_empty() {
         return None;
     }
     let mut section = Section::default();
     section.secret = Some(SecretString::from(secret));
+    // Python writes None for one that is missing.
+    let organisation = organisation.first().filter(|name| !name.is_empty() && **name != "None");
+    section.organisation = organisation.map(|name| (*name).to_owned());
     for (name, value) in
         [("endpoint", endpoint.as_str()), ("clientId", client_id), ("authType", "ClientSecret")]
     {
@@ -63,10 +66,14 @@ mod tests {
         let section = read("YWNtZS51bmlvbi5haTpjaS1jbGllbnQ6czNjcmV0OmFjbWU=\n").unwrap();
         assert_eq!(section.text("endpoint"), Some("acme.union.ai"));
         assert_eq!(section.text("clientId"), Some("ci-client"));
+        assert_eq!(section.organisation.as_deref(), Some("acme"));
         assert_eq!(section.secret.unwrap().expose_secret(), "s3cret");
         // dns:///h:8080:ci:s3cret:None
         let section = read("ZG5zOi8vL2g6ODA4MDpjaTpzM2NyZXQ6Tm9uZQ").unwrap();
-        assert_eq!(section.text("endpoint"), Some("dns:///h:8080"));
+        assert_eq!(
+            (section.text("endpoint"), section.organisation.as_deref()),
+            (Some("dns:///h:8080"), None)
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Section {
     values: BTreeMap<String, Value>,
     /// A client secret that stands in the file itself.
     pub(crate) secret: Option<SecretString>,
+    /// The organisation, which stands in a section of its own: `task.org`.
+    pub(crate) organisation: Option<String>,
 }
 
 /// What a key says.

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) insecure_skip_verify: bool,
     pub(crate) ca_file: Option<String>,
     pub(crate) http_proxy: Option<String>,
+    /// What only the client has a use for.
+    pub(crate) organisation: Option<String>,
 }
 
 /// How tokens are got.
@@ -68,6 +70,7 @@ impl Settings {
             insecure_skip_verify: section.truth("insecureSkipVerify"),
             ca_file: owned("caCertFilePath").map(|path| absolute(&path, directory)),
             http_proxy: owned("httpProxyURL"),
+            organisation: section.organisation.clone(),
         })
     }
 

@@ -16,6 +16,10 @@ const COMMAND: &str = "command";
 const DISABLE_KEYRING: &str = "disableKeyring";
 const ENDPOINT: &str = "endpoint";
 
+/// Where flyte reads to which organisation its requests belong.
+const TASK: &str = "task";
+const ORG: &str = "org";
+
 /// The one spelling that all clients read.
 const EXTERNAL_COMMAND: &str = "ExternalCommand";
 
@@ -40,7 +44,17 @@ pub(crate) fn read(text: &str) -> Result<Section, YamlError> {
         };
         section.set(name, value);
     }
+    section.organisation = organisation(&root);
     Ok(section)
+}
+
+/// Returns what `task.org` says.
+fn organisation(root: &Node) -> Option<String> {
+    let member = |node: &Node, name: &str| match &node.content {
+        Content::Map(entries, _) => find(entries, name).map(|(_, value)| value.clone()),
+        Content::Scalar(..) | Content::List(..) | Content::Alias => None,
+    };
+    member(&member(root, TASK)?, ORG)?.text().map(str::to_owned)
 }
 
 /// Tells whether a file has the section of the `union` program, which repeats how to sign in.
@@ -92,6 +106,8 @@ pub(crate) fn write(settings: &Settings, argv: &[String]) -> String {
     for (key, value) in [("caCertFilePath", &settings.ca_file), ("httpProxyURL", &settings.http_proxy)] {
         text.extend(value.iter().map(|value| format!("  {key}: {}\n", word(value))));
     }
+    let organisation = settings.organisation.as_deref().map(word);
+    text.extend(organisation.map(|organisation| format!("{TASK}:\n  {ORG}: {organisation}\n")));
     text
 }
 
