@@ -25,6 +25,8 @@ mod yaml;
 
 use std::path::Path;
 
+use keyfob_protocol::account::AccountName;
+
 use crate::arguments::setup::{Direction, Session, SetupOptions, Writing};
 use crate::client::Client;
 use crate::clock;
@@ -253,6 +255,9 @@ fn take_back(
         text.push_str(&diff::unified(&undo.config.path, undo.config.text(), changed));
     }
     text.push('\n');
+    // Asked before the daemon forgets the account.
+    let signed_in = undo.account.as_ref().filter(|name| import::is_signed_in(running, name));
+    let kept = signed_in.map_or_else(String::new, |name| session_kept(name, &undo, options.writing));
     match options.writing {
         Writing::Not => text.push_str("nothing was written\n"),
         Writing::Really => {
@@ -272,7 +277,19 @@ fn take_back(
         };
         text.push_str(&format!("note: the account {name} stays in {config}: {reason}\n"));
     }
-    Ok(text)
+    Ok(text + &kept)
+}
+
+/// Tells that a session is not undone: what was taken over has its only copy here.
+fn session_kept(name: &AccountName, undo: &Undo, writing: Writing) -> String {
+    let how = match (writing, &undo.config_changed) {
+        (Writing::Not, _) => format!("to end it, first run: keyfob logout {name}"),
+        (Writing::Really, None) => format!("to end it run: keyfob logout {name}"),
+        (Writing::Really, Some(_)) => {
+            format!("to end it, set up again and run: keyfob logout {name}")
+        }
+    };
+    format!("note: the session of {name} stays with keyfob, and the client signs in by itself; {how}\n")
 }
 
 /// Has a running daemon read its configuration.

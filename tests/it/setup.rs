@@ -4,17 +4,24 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use integration_tests::companion::{installed, source};
 use integration_tests::config::HEAD;
 use integration_tests::daemon::Daemon;
+use integration_tests::flyte_admin::FlyteAdmin;
 use integration_tests::home::Home;
+use integration_tests::oidc_provider::{self, OidcProvider};
 use integration_tests::process::Output;
 use integration_tests::{programs, shim};
 use keyfob_protocol::error::Exit;
+use keyfob_protocol::login::LoginState;
 use serde_json::{Value, json};
+
+/// How long a token lives where no story waits for its end.
+const LIFETIME: Duration = Duration::from_secs(600);
 
 /// As `flytectl config init` writes it.
 pub(crate) const PKCE: &str = "admin:\n  # For GRPC endpoints you might want to use dns:///flyte.myexample.com\n  endpoint: \
@@ -352,6 +359,34 @@ fn the_way_back_that_is_shown_finds_a_file_in_any_place() {
     assert!(output.stdout.contains(&quoted), "{}", output.stdout);
     let refused = setup(&home, &["other", "--config", "my own.yaml"]);
     assert!(refused.stderr.ends_with(&quoted), "{}", refused.stderr);
+}
+
+#[test]
+fn a_session_stays_on_the_way_back_and_can_still_be_ended() {
+    let issuer = OidcProvider::start(LIFETIME);
+    let admin = FlyteAdmin::start(&issuer);
+    let yaml =
+        format!("admin:\n  endpoint: {}\n  insecure: true\n  authType: DeviceFlow\n", admin.endpoint());
+    let home = with(YAML, &yaml);
+    home.configure(&HEAD.replace("default_account = \"prod\"", ""));
+    let daemon = Daemon::start_in(home);
+    assert_eq!(setup(daemon.home(), &[]).status, 0);
+    let (page, code) = daemon.begin_login("flyte");
+    oidc_provider::log_in(&page, &code);
+    assert_eq!(daemon.login_outcome("flyte"), LoginState::SignedIn, "{}", daemon.log());
+
+    let dry = setup(daemon.home(), &["--undo", "--dry-run"]);
+    assert!(dry.stdout.ends_with("to end it, first run: keyfob logout flyte\n"), "{dry:?}");
+    let undone = setup(daemon.home(), &["--undo"]);
+    let kept = "note: the session of flyte stays with keyfob, and the client signs in by itself; to end it, set up \
+                again and run: keyfob logout flyte\n";
+    assert!(undone.stdout.ends_with(kept), "{undone:?}");
+    assert_eq!(setup(daemon.home(), &[]).status, 0);
+    assert!(issuer.honours(&daemon.token("flyte").access_token));
+    let ended = daemon.shim(&["logout", "flyte"]);
+    assert_eq!(ended.stdout, "signed out of flyte; the issuer revoked the tokens\n");
+    let undone = setup(daemon.home(), &["--undo"]);
+    assert!(!undone.stdout.contains("stays with keyfob"), "{undone:?}");
 }
 
 #[test]

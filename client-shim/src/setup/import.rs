@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use keyfob_protocol::account::AccountName;
+use keyfob_protocol::account::{AccountList, AccountName, AccountState, GrantKind};
 use keyfob_protocol::import::{Donors, ForeignClient, ForeignSession, ForeignSessions, ImportRequest};
 use keyfob_protocol::login::{LoginState, LoginStatus, MAX_POLL_WAIT};
 
@@ -52,6 +52,17 @@ pub(crate) fn take_over(client: &Client, account: &AccountName, endpoint: &Endpo
         status = next;
     }
     Err(Failure::NotTakenOver)
+}
+
+/// Tells whether a person is signed in with keyfob, as far as a running daemon knows.
+pub(crate) fn is_signed_in(running: &Client, account: &AccountName) -> bool {
+    let request = Request::new(Method::Get, "/v1/accounts".to_owned());
+    let list: Result<AccountList, Failure> = running.ask_for(&request, Deadline::after(LOOK));
+    let accounts = list.map(|list| list.accounts).unwrap_or_default();
+    accounts.iter().filter(|status| status.name == *account).any(|status| {
+        matches!(status.grant, GrantKind::AuthorizationCode | GrantKind::DeviceCode)
+            && status.state == AccountState::SignedIn
+    })
 }
 
 /// Tells of sessions that the clients would use in place of the command.
