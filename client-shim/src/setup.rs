@@ -215,7 +215,10 @@ fn sessions(plan: &Plan, options: &SetupOptions, client: &Client) -> String {
             format!("{text}next: {}\n", next(plan))
         }
         Session::TakeOver => match import::take_over(client, account, endpoint) {
-            Ok(()) => format!("{account} is signed in with the session of the client\nnext: keyfob status\n"),
+            Ok(others) => {
+                let text: String = others.iter().map(|remark| format!("note: {remark}\n")).collect();
+                format!("{text}{account} is signed in with the session of the client\nnext: keyfob status\n")
+            }
             Err(failure) => {
                 let line = failure.line(clock::now());
                 format!("note: no session was taken over: {line}\nnext: {}\n", next(plan))

@@ -28,7 +28,8 @@ pub enum Donors {
     /// They stay.
     #[default]
     Keep,
-    /// They are deleted: where the issuer rotates refresh tokens they are worth nothing any more.
+    /// The session, its copies, and what cannot be renewed are deleted: they are worth nothing any more. Other sessions
+    /// stay.
     Delete,
 }
 
@@ -51,6 +52,9 @@ pub struct ForeignSession {
     pub place: String,
     /// Whether it can be renewed, and so taken over.
     pub is_renewable: bool,
+    /// Whether it is the one that would be taken over, or a copy of that.
+    #[serde(default)]
+    pub is_next: bool,
 }
 
 /// A client that keeps sessions.
@@ -79,6 +83,7 @@ mod tests {
         let read: ForeignSessions = serde_json::from_str(text).unwrap();
         assert_eq!(read.sessions[0].client, ForeignClient::Flytectl);
         assert_eq!(read.sessions[1].client, ForeignClient::Unknown);
+        assert!(!read.sessions[0].is_next, "an older daemon does not say it");
         let request = ImportRequest { endpoint: "dns:///h".to_owned(), donors: Donors::Delete };
         assert_eq!(serde_json::to_string(&request).unwrap(), r#"{"endpoint":"dns:///h","donors":"delete"}"#);
         let plain: ImportRequest = serde_json::from_str(r#"{"endpoint":"dns:///h"}"#).unwrap();

@@ -90,6 +90,32 @@ fn a_session_in_a_plain_file_is_taken_over_and_the_rest_of_the_file_stays() {
 }
 
 #[test]
+fn another_session_stays_and_is_named_and_can_be_taken_over_in_its_turn() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let keyring = Keyring::unlocked();
+    let [other, latest] = [session(&issuer), session(&issuer)];
+    assert_ne!(other, latest);
+    // The latest is there twice.
+    for ((_, service, user, written), refresh) in LAYOUTS.into_iter().rev().zip([&other, &latest, &latest]) {
+        keep(&keyring, &issuer, (service, user), &written.replace("REFRESH", refresh));
+    }
+    let daemon = daemon(&issuer, Some(&keyring));
+    let next: Vec<bool> = sessions(&daemon, &issuer).sessions.iter().map(|session| session.is_next).collect();
+    assert_eq!(next, [true, true, false]);
+    let output = daemon.shim(&["setup", "flyte", "--import"]);
+    assert!(output.stdout.contains("flyte is signed in with the session"), "{output:?}");
+    assert!(output.stdout.contains("note: flytectl has a session in the keyring"), "{output:?}");
+    assert!(!output.stdout.contains("flytekit has a session"), "{output:?}");
+    eventually(SOON, "the copies are gone", || keyring.secrets() == 1);
+
+    let output = daemon.shim(&["setup", "flyte", "--import"]);
+    assert!(output.stdout.contains("flyte is signed in with the session"), "{output:?}");
+    eventually(SOON, "the other one is gone", || keyring.secrets() == 0);
+    daemon.token("flyte");
+    assert_eq!(issuer.ledger().violations, [""; 0]);
+}
+
+#[test]
 fn a_session_that_the_issuer_refuses_stays_where_it_is() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
@@ -198,7 +224,7 @@ fn session(issuer: &FakeIssuer) -> String {
     let mut client = Daemon::start(&config::device_code(issuer));
     client.log_in("prod");
     client.stop();
-    issuer.ledger().families[0].refresh_tokens[0].token.clone()
+    issuer.ledger().families.last().unwrap().refresh_tokens[0].token.clone()
 }
 
 fn daemon(issuer: &FakeIssuer, keyring: Option<&Keyring>) -> Daemon {

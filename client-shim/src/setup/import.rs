@@ -29,8 +29,20 @@ const NOT_LOOKED: &str = "keyfobd does not run, so nobody looked for a session t
 /// How often a daemon is asked that does not wait as it was asked to.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes over a session, and has the others' copies deleted.
-pub(crate) fn take_over(client: &Client, account: &AccountName, endpoint: &Endpoint) -> Result<(), Failure> {
+/// Takes over a session, has the others' copies of it deleted, and tells of other sessions, which stay.
+pub(crate) fn take_over(
+    client: &Client,
+    account: &AccountName,
+    endpoint: &Endpoint,
+) -> Result<Vec<String>, Failure> {
+    // Asked before: afterwards the daemon may not have deleted them yet.
+    let found = look(client, account, endpoint).unwrap_or_default();
+    let others = found.sessions.into_iter().filter(|session| session.is_renewable && !session.is_next);
+    let others = ForeignSessions { sessions: others.collect(), is_locked: false };
+    exchange(client, account, endpoint).map(|()| remarks(&others))
+}
+
+fn exchange(client: &Client, account: &AccountName, endpoint: &Endpoint) -> Result<(), Failure> {
     let deadline = Deadline::after(TAKE_OVER);
     let request = ImportRequest { endpoint: endpoint.to_string(), donors: Donors::Delete };
     let body = serde_json::to_string(&request).expect("a struct of two texts is JSON");
@@ -67,17 +79,21 @@ pub(crate) fn is_signed_in(running: &Client, account: &AccountName) -> bool {
 
 /// Tells of sessions that the clients would use in place of the command.
 pub(crate) fn shadows(running: &Client, account: &AccountName, endpoint: &Endpoint) -> Vec<String> {
+    // A warning that cannot be had is no reason to fail.
+    match look(running, account, endpoint) {
+        Ok(found) => remarks(&found),
+        Err(Failure::Unreachable { error: connection::Error::Absent, .. }) => vec![NOT_LOOKED.to_owned()],
+        Err(_) => Vec::new(),
+    }
+}
+
+fn look(client: &Client, account: &AccountName, endpoint: &Endpoint) -> Result<ForeignSessions, Failure> {
     let query = endpoint.to_string().replace('[', "%5B").replace(']', "%5D");
     let request = Request::new(Method::Get, format!("/v1/accounts/{account}/import?endpoint={query}"));
-    let found: Result<ForeignSessions, Failure> = running.ask_for(&request, Deadline::after(LOOK));
-    // A warning that cannot be had is no reason to fail.
-    let found = match found {
-        Ok(found) => found,
-        Err(Failure::Unreachable { error: connection::Error::Absent, .. }) => {
-            return vec![NOT_LOOKED.to_owned()];
-        }
-        Err(_) => return Vec::new(),
-    };
+    client.ask_for(&request, Deadline::after(LOOK))
+}
+
+fn remarks(found: &ForeignSessions) -> Vec<String> {
     let mut remarks: Vec<String> = found.sessions.iter().filter_map(shadow).collect();
     if found.is_locked {
         remarks.push("a keyring is locked, and may hold a session of flytectl that it uses first".to_owned());

@@ -15,6 +15,7 @@ use keyfob_protocol::import::{
     Donors, ForeignClient, ForeignSession, ForeignSessions, ImportQuery, ImportRequest,
 };
 use keyfob_protocol::login::LoginStatus;
+use secrecy::SecretString;
 
 use super::Api;
 use super::error::{self, ApiError, bad_request};
@@ -24,7 +25,7 @@ use crate::cache::entry::Entry;
 use crate::cache::login::LoginProgress;
 use crate::cache::view::Stored;
 use crate::flyte::Endpoint;
-use crate::flyte::keyring::{Client, Found, Keyrings, Place, Session, Silent};
+use crate::flyte::keyring::{Client, Keyrings, Place, Session, Silent};
 
 /// How long an exchange may take: discovery and a request, 15 seconds each at most.
 const EXCHANGE: Duration = Duration::from_secs(60);
@@ -37,8 +38,9 @@ pub(super) async fn list(
 ) -> Result<Json<ForeignSessions>, ApiError> {
     let Query(ImportQuery { endpoint }) = query.map_err(bad_request)?;
     api.cache.entry(&name)?;
-    let Found { sessions, is_locked } = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
-    Ok(Json(ForeignSessions { sessions: sessions.iter().map(shown).collect(), is_locked }))
+    let found = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
+    let sessions = found.sessions.iter().map(|session| shown(session, found.latest())).collect();
+    Ok(Json(ForeignSessions { sessions, is_locked: found.is_locked }))
 }
 
 /// Takes over the latest session.
@@ -50,16 +52,17 @@ pub(super) async fn import(
     let Json(ImportRequest { endpoint, donors }) = body.map_err(bad_request)?;
     let entry = api.cache.entry(&name)?;
     is_for(&entry.view().account, &endpoint)?;
-    let Found { sessions, is_locked } = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
-    let refresh = sessions.iter().find_map(|session| session.refresh.clone());
-    let refresh = refresh.ok_or_else(|| none_found(&entry, is_locked))?;
-    let begun = entry.import(refresh).await;
+    let found = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
+    let refresh = found.latest().ok_or_else(|| none_found(&entry, found.is_locked))?;
+    let begun = entry.import(refresh.clone()).await;
     let view = begun.map_err(|why| ApiError(error::no_login(&why, &entry.view())))?;
     match donors {
         Donors::Keep => {}
         Donors::Delete => {
-            let keyrings = api.keyrings.clone();
-            tokio::spawn(delete_once_stored(entry, keyrings, sessions));
+            // Another session is still good, and belongs to whoever made it.
+            let is_spent = |session: &&Session| session.refresh.is_none() || session.is_renewed_by(refresh);
+            let spent = found.sessions.iter().filter(is_spent).cloned().collect();
+            tokio::spawn(delete_once_stored(entry, api.keyrings.clone(), spent));
         }
     }
     Ok(Json(status(&view, api.cache.clock().now())))
@@ -116,7 +119,7 @@ async fn delete_once_stored(entry: Arc<Entry>, keyrings: Keyrings, sessions: Vec
     }
 }
 
-fn shown(session: &Session) -> ForeignSession {
+fn shown(session: &Session, latest: Option<&SecretString>) -> ForeignSession {
     ForeignSession {
         client: match session.client {
             Client::Flytekit => ForeignClient::Flytekit,
@@ -128,6 +131,7 @@ fn shown(session: &Session) -> ForeignSession {
             Place::Entry { file, .. } => file.display().to_string(),
         },
         is_renewable: session.refresh.is_some(),
+        is_next: latest.is_some_and(|latest| session.is_renewed_by(latest)),
     }
 }
 

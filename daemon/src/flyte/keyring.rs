@@ -71,6 +71,20 @@ pub struct Found {
     pub is_locked: bool,
 }
 
+impl Found {
+    /// Returns what renews the latest session that can be renewed.
+    pub fn latest(&self) -> Option<&SecretString> {
+        self.sessions.iter().find_map(|session| session.refresh.as_ref())
+    }
+}
+
+impl Session {
+    /// Tells whether it is renewed by this, so that it is one session in two places.
+    pub fn is_renewed_by(&self, refresh: &SecretString) -> bool {
+        self.refresh.as_ref().is_some_and(|own| own.expose_secret() == refresh.expose_secret())
+    }
+}
+
 /// The keyrings in which the clients keep sessions.
 #[derive(Clone, Debug)]
 pub struct Keyrings {
