@@ -215,7 +215,7 @@ mod tests {
 
     fn read(values: &[(&str, &str)]) -> Result<Settings, Error> {
         let [file, directory, secret] =
-            ["/home/me/.flyte/config.yaml", "/work", "/keyfob/secret"].map(Path::new);
+            ["/home/me/.flyte/config.yaml", "/project", "/keyfob/secret"].map(Path::new);
         Settings::read(&section(values), file, directory, secret)
     }
 
@@ -260,7 +260,7 @@ mod tests {
 flyte = "dns:///flyte.example.com"
 grant = "client_credentials"
 client_id = "ci"
-client_secret = { file = "/work/secrets/ci" }
+client_secret = { file = "/project/secrets/ci" }
 scopes = ["all", "offline"]
 audience = "https://api.example.com"
 tls = { ca_file = "/etc/ssl/corp.pem" }
@@ -299,7 +299,7 @@ http_proxy = "http://proxy:3128"
         let ours = read(&[("authType", "ExternalCommand"), ("command", "/opt/keyfob,token,prod")]).unwrap();
         assert!(matches!(ours.sign_in, SignIn::Keyfob(_)));
         let relative = read(&[("authType", "ExternalCommand"), ("command", "./token.sh,x")]).unwrap();
-        assert_eq!(relative.sign_in, SignIn::Command(vec!["/work/./token.sh".to_owned(), "x".to_owned()]));
+        assert_eq!(relative.sign_in, SignIn::Command(vec!["/project/./token.sh".to_owned(), "x".to_owned()]));
     }
 
     #[test]
