@@ -1,10 +1,13 @@
 //! The shim starts a daemon where none answers.
 
+use std::fs;
+
 use integration_tests::config;
 use integration_tests::home::Home;
 use integration_tests::http::{self, Request};
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::settings::Settings;
+use integration_tests::patience::{SOON, eventually};
 use integration_tests::process::{Output, Process};
 use integration_tests::shim;
 use keyfob_protocol::account::AccountList;
@@ -30,6 +33,8 @@ fn ten_shims_that_find_no_daemon_start_one() {
     home.configure(&config::device_code(&issuer));
     let mut shims: Vec<_> = (0..10).map(|_| shim::spawn(&home, &["status", "--json"])).collect();
     let outputs: Vec<Output> = shims.iter_mut().map(Process::wait).collect();
+    // Those that came second go by themselves. One that was still about to would take the place of the one that stops.
+    eventually(SOON, "one daemon is left", || daemons(&home) == 1);
     let version = http::over_socket(
         &home.socket(),
         &Request { method: "GET", path: "/v1/version", headers: &[], body: "" },
@@ -39,4 +44,16 @@ fn ten_shims_that_find_no_daemon_start_one() {
     let pid = version.unwrap().json::<Version>().pid;
     assert!(stop.stdout.contains(&pid.to_string()), "{stop:?}");
     assert!(!home.socket().exists(), "another daemon is still there");
+}
+
+/// Returns how many daemons run in a home.
+fn daemons(home: &Home) -> usize {
+    let socket = home.socket().into_os_string().into_encoded_bytes();
+    let has_it = |arguments: &[u8]| arguments.split(|&byte| byte == 0).any(|argument| argument == socket);
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    // A process may end while it is looked at.
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .filter(|it| has_it(it))
+        .count()
 }
