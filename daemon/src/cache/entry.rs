@@ -242,9 +242,11 @@ impl Entry {
         served: &Served,
         now: Moment,
     ) -> Option<TokenHash> {
+        // First: whoever is no consumer is not to pay for a hash.
+        let consumer = consumer?;
         let token = hash(&served.tokens, asked.need.kind)?;
         let in_force = InForce { token, issued_at: served.tokens.access.issued_at };
-        let verdict = self.rejections().asks(consumer?, &asked.wanted, in_force, now);
+        let verdict = self.rejections().asks(consumer, &asked.wanted, in_force, now);
         match verdict {
             Verdict::Serve | Verdict::Futile => None,
             Verdict::Renew => {
