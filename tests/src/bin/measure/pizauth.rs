@@ -46,7 +46,8 @@ impl Pizauth {
             .spawn()
             .unwrap();
         let pizauth = Self { program, home, server };
-        eventually(DEADLINE, "pizauth has a token", || pizauth.is_signed_in());
+        let mut visited = None;
+        eventually(DEADLINE, "pizauth has a token", || pizauth.is_signed_in(&mut visited));
         pizauth
     }
 
@@ -56,8 +57,9 @@ impl Pizauth {
             .with("XDG_RUNTIME_DIR", self.home.path())
     }
 
-    /// Asks for the token, and follows the redirect of the login where pizauth wants one.
-    fn is_signed_in(&self) -> bool {
+    /// Asks for the token, and follows the redirect of the login where pizauth wants one: once, since each time makes it
+    /// exchange the code.
+    fn is_signed_in(&self, visited: &mut Option<url::Url>) -> bool {
         let shown = Command::new(&self.program)
             .args(["show", "prod"])
             .env("XDG_RUNTIME_DIR", self.home.path())
@@ -66,6 +68,9 @@ impl Pizauth {
         let said = String::from_utf8_lossy(&shown.stderr).into_owned();
         if let Some(start) = said.find("http://") {
             let url: url::Url = said[start..].split_whitespace().next().unwrap().parse().unwrap();
+            if visited.replace(url.clone()).is_some_and(|earlier| earlier == url) {
+                return false;
+            }
             let parameter =
                 |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
             let mut redirect: url::Url = parameter("redirect_uri").parse().unwrap();
