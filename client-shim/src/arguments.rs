@@ -7,6 +7,7 @@ pub(crate) mod mistake;
 pub(crate) mod setup;
 pub(crate) mod token;
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 
 use keyfob_protocol::account::AccountName;
@@ -148,14 +149,19 @@ struct Known {
 enum Value {
     None,
     Seconds,
-    Text,
+    /// Any text but an empty one, and what it is for a message.
+    Text(&'static str),
 }
 
-/// Whether an account can be named.
+/// What can stand beside the options.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operand {
+    /// Nothing.
     None,
+    /// An account.
     Account,
+    /// What the command makes of it.
+    Any,
 }
 
 /// What a command's arguments say, before they are given a meaning.
@@ -163,8 +169,8 @@ enum Operand {
 struct Parsed {
     flags: Vec<&'static str>,
     seconds: Vec<(&'static str, u64)>,
-    texts: Vec<(&'static str, String)>,
-    operand: Option<String>,
+    texts: Vec<(&'static str, OsString)>,
+    operands: VecDeque<String>,
     asks_for_help: bool,
 }
 
@@ -191,10 +197,6 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
         _ => {}
     }
     let verb = Verb::read(&first)?;
-    if verb == Verb::Setup {
-        let options = setup::parse(rest)?;
-        return Ok(options.map_or(Command::Help(Some(verb)), Command::Setup));
-    }
     let mut parsed = Parsed::read(rest, verb)?;
     if parsed.asks_for_help {
         return Ok(Command::Help(Some(verb)));
@@ -206,11 +208,10 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
         Verb::Logout => Ok(Command::Logout(parsed.account(account)?, start)),
         Verb::Status => {
             let form = if parsed.has(JSON) { Form::Json } else { Form::Table };
-            let account = parsed.operand.take().map(|name| name.parse()).transpose()?;
+            let account = parsed.operands.pop_front().map(|name| name.parse()).transpose()?;
             Ok(Command::Status(StatusOptions { account, form }, start))
         }
-        // It has its arguments read elsewhere.
-        Verb::Setup => Ok(Command::Help(Some(verb))),
+        Verb::Setup => Ok(Command::Setup(SetupOptions::read(&mut parsed)?)),
         Verb::Reload => Ok(Command::Reload),
         Verb::Stop => Ok(Command::Stop),
     }
@@ -233,14 +234,15 @@ impl Verb {
         }
     }
 
-    /// Returns what the command takes: its options, and whether an account.
+    /// Returns what the command takes: its options, and what beside them.
     fn accepts(self) -> (&'static [Known], Operand) {
         match self {
             Self::Token => (token::OPTIONS, Operand::Account),
             Self::Login => (&[BROWSER, NO_BROWSER, PASTE, DEVICE, NO_QR, NO_AUTOSTART], Operand::Account),
             Self::Logout => (&[NO_AUTOSTART], Operand::Account),
             Self::Status => (&[JSON, NO_AUTOSTART], Operand::Account),
-            Self::Setup | Self::Reload | Self::Stop => (&[], Operand::None),
+            Self::Setup => (setup::OPTIONS, Operand::Any),
+            Self::Reload | Self::Stop => (&[], Operand::None),
         }
     }
 
@@ -267,28 +269,34 @@ impl Parsed {
         let topic = verb.name();
         let (options, operand) = verb.accepts();
         let mut parsed = Self::default();
-        let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+        let mut arguments = arguments.iter();
         let mut options_ended = false;
         while let Some(argument) = arguments.next() {
+            let argument = argument.to_string_lossy();
             if options_ended || !argument.starts_with('-') || argument == "-" {
-                if operand == Operand::None || parsed.operand.is_some() {
+                let has_room = match operand {
+                    Operand::None => false,
+                    Operand::Account => parsed.operands.is_empty(),
+                    Operand::Any => true,
+                };
+                if !has_room {
                     return Err(Mistake::TooMany { given: repeated(&argument), topic });
                 }
-                parsed.operand = Some(argument.into_owned());
+                parsed.operands.push_back(argument.into_owned());
             } else if argument == "--" {
                 options_ended = true;
             } else if argument == HELP.name || argument == "-h" {
                 parsed.asks_for_help = true;
             } else {
                 let (name, attached) = match argument.split_once('=') {
-                    Some((name, value)) => (name, Some(value.to_owned())),
+                    Some((name, value)) => (name, Some(OsString::from(value))),
                     None => (argument.as_ref(), None),
                 };
                 let option = *options.iter().find(|known| known.name == name).ok_or_else(|| {
                     let names = options.iter().map(|known| known.name).chain([HELP.name]);
                     Mistake::UnknownOption { given: repeated(name), nearest: nearest(name, names), topic }
                 })?;
-                parsed.take(option, attached, || arguments.next().map(|it| it.into_owned()), topic)?;
+                parsed.take(option, attached, || arguments.next().cloned(), topic)?;
             }
         }
         Ok(parsed)
@@ -297,8 +305,8 @@ impl Parsed {
     fn take(
         &mut self,
         Known { name: option, value }: Known,
-        attached: Option<String>,
-        following: impl FnOnce() -> Option<String>,
+        attached: Option<OsString>,
+        following: impl FnOnce() -> Option<OsString>,
         topic: &'static str,
     ) -> Result<(), Mistake> {
         match value {
@@ -307,13 +315,14 @@ impl Parsed {
                 self.flags.push(option);
                 Ok(())
             }
-            Value::Text => {
+            Value::Text(what) => {
                 let given = attached.or_else(following).filter(|text| !text.is_empty());
-                self.texts.push((option, given.ok_or(Mistake::NoText { option, what: "a value", topic })?));
+                self.texts.push((option, given.ok_or(Mistake::NoText { option, what, topic })?));
                 Ok(())
             }
             Value::Seconds => {
                 let given = attached.or_else(following).ok_or(Mistake::NoValue { option, topic })?;
+                let given = given.to_string_lossy();
                 let is_number = !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit());
                 let seconds = given.parse().ok().filter(|_| is_number);
                 let seconds =
@@ -329,9 +338,8 @@ impl Parsed {
     }
 
     /// Returns an option's texts, in order.
-    fn texts_of(&self, option: Known) -> Vec<String> {
-        let given = self.texts.iter().filter(|(name, _)| *name == option.name);
-        given.map(|(_, text)| text.clone()).collect()
+    fn texts_of(&self, option: Known) -> impl DoubleEndedIterator<Item = &OsStr> {
+        self.texts.iter().filter(move |(name, _)| *name == option.name).map(|(_, text)| text.as_os_str())
     }
 
     /// Returns an option's number; of several the last, so that a script can add one to a command it was given.
@@ -364,7 +372,7 @@ impl Parsed {
     }
 
     fn account(&mut self, variable: Option<&OsStr>) -> Result<Account, Mistake> {
-        if let Some(name) = self.operand.take() {
+        if let Some(name) = self.operands.pop_front() {
             return Ok(Account::Named(name.parse()?));
         }
         variable.map_or(Ok(Account::Default), |name| {

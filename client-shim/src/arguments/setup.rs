@@ -2,12 +2,12 @@
 //!
 //! The thing to get wrong: options here take names of files and variables, which a message never repeats unquoted.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use keyfob_protocol::account::AccountName;
 
-use crate::arguments::mistake::{Mistake, nearest, repeated};
+use crate::arguments::mistake::{Mistake, repeated};
+use crate::arguments::{Known, Parsed, Value, Verb};
 
 /// What to set up, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,75 +52,37 @@ pub(crate) enum Session {
 /// What can be set up.
 pub(super) const SUBJECT: &str = "flyte";
 
-const TOPIC: &str = "setup";
-const CONFIG: &str = "--config";
-const API_KEY: &str = "--api-key-env";
-const DRY_RUN: &str = "--dry-run";
-const UNDO: &str = "--undo";
-const IMPORT: &str = "--import";
-const OPTIONS: [&str; 6] = [CONFIG, API_KEY, DRY_RUN, UNDO, IMPORT, "--help"];
+const CONFIG: Known = Known { name: "--config", value: Value::Text("the name of a file") };
+const API_KEY: Known = Known { name: "--api-key-env", value: Value::Text("the name of a variable") };
+const DRY_RUN: Known = Known { name: "--dry-run", value: Value::None };
+const UNDO: Known = Known { name: "--undo", value: Value::None };
+const IMPORT: Known = Known { name: "--import", value: Value::None };
 
-/// Reads what follows `setup`; `None` where the page about it is asked for.
-pub(super) fn parse(arguments: &[OsString]) -> Result<Option<SetupOptions>, Mistake> {
-    let mut options = SetupOptions {
-        account: None,
-        file: None,
-        api_key: None,
-        direction: Direction::Setup,
-        writing: Writing::Really,
-        session: Session::Leave,
-    };
-    let mut operands = Vec::new();
-    let mut left = arguments.iter();
-    let mut options_ended = false;
-    while let Some(argument) = left.next() {
-        let text = argument.to_string_lossy();
-        if options_ended || !text.starts_with('-') || text == "-" {
-            operands.push(text.into_owned());
-            continue;
+/// What can stand there beside the subject and an account.
+pub(super) const OPTIONS: &[Known] = &[CONFIG, API_KEY, DRY_RUN, UNDO, IMPORT];
+
+impl SetupOptions {
+    /// Gives the arguments their meaning.
+    pub(super) fn read(parsed: &mut Parsed) -> Result<Self, Mistake> {
+        match parsed.operands.pop_front() {
+            Some(subject) if subject == SUBJECT => {}
+            other => return Err(Mistake::UnknownSubject(other.map(|other| repeated(&other)))),
         }
-        let (name, attached) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(OsString::from(value))),
-            None => (text.as_ref(), None),
+        let account = parsed.operands.pop_front();
+        let api_key = parsed.texts_of(API_KEY).next_back();
+        let options = Self {
+            account: account.as_deref().map(str::parse).transpose()?,
+            file: parsed.texts_of(CONFIG).next_back().map(PathBuf::from),
+            api_key: api_key.map(|name| name.to_string_lossy().into_owned()),
+            direction: if parsed.has(UNDO) { Direction::Undo } else { Direction::Setup },
+            writing: if parsed.has(DRY_RUN) { Writing::Not } else { Writing::Really },
+            session: if parsed.has(IMPORT) { Session::TakeOver } else { Session::Leave },
         };
-        let mut value = |what| {
-            attached.clone().or_else(|| left.next().cloned()).filter(|value| !value.is_empty()).ok_or(what)
-        };
-        match name {
-            "--" => options_ended = true,
-            "--help" | "-h" => return Ok(None),
-            CONFIG => {
-                let missing = Mistake::NoText { option: CONFIG, what: "the name of a file", topic: TOPIC };
-                options.file = Some(value(missing)?.into());
-            }
-            API_KEY => {
-                let missing =
-                    Mistake::NoText { option: API_KEY, what: "the name of a variable", topic: TOPIC };
-                options.api_key = Some(value(missing)?.to_string_lossy().into_owned());
-            }
-            DRY_RUN if attached.is_none() => options.writing = Writing::Not,
-            UNDO if attached.is_none() => options.direction = Direction::Undo,
-            IMPORT if attached.is_none() => options.session = Session::TakeOver,
-            DRY_RUN => return Err(Mistake::Surplus { option: DRY_RUN, topic: TOPIC }),
-            UNDO => return Err(Mistake::Surplus { option: UNDO, topic: TOPIC }),
-            IMPORT => return Err(Mistake::Surplus { option: IMPORT, topic: TOPIC }),
-            _ => {
-                let nearest = nearest(name, OPTIONS.into_iter());
-                return Err(Mistake::UnknownOption { given: repeated(name), nearest, topic: TOPIC });
-            }
+        let surplus = account.filter(|_| options.direction == Direction::Undo);
+        match parsed.operands.pop_front().or(surplus) {
+            Some(surplus) => Err(Mistake::TooMany { given: repeated(&surplus), topic: Verb::Setup.name() }),
+            None => contradiction(&options).map_or(Ok(options), Err),
         }
-    }
-    let mut operands = operands.into_iter();
-    match operands.next() {
-        Some(subject) if subject == SUBJECT => {}
-        Some(other) => return Err(Mistake::UnknownSubject(Some(repeated(&other)))),
-        None => return Err(Mistake::UnknownSubject(None)),
-    }
-    let account = operands.next();
-    options.account = account.as_deref().map(str::parse).transpose()?;
-    match operands.next().or(account.filter(|_| options.direction == Direction::Undo)) {
-        Some(surplus) => Err(Mistake::TooMany { given: repeated(&surplus), topic: TOPIC }),
-        None => contradiction(&options).map_or(Ok(Some(options)), Err),
     }
 }
 
@@ -131,16 +93,19 @@ fn contradiction(options: &SetupOptions) -> Option<Mistake> {
         (Direction::Undo, Session::Leave, Some(_)) => API_KEY,
         (Direction::Undo, Session::Leave, None) | (Direction::Setup, ..) => return None,
     };
-    Some(Mistake::Contradiction { one: UNDO, other, topic: TOPIC })
+    Some(Mistake::Contradiction { one: UNDO.name, other: other.name, topic: Verb::Setup.name() })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     fn parse_line(line: &str) -> Result<Option<SetupOptions>, Mistake> {
         let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        parse(&arguments)
+        let mut parsed = Parsed::read(&arguments, Verb::Setup)?;
+        if parsed.asks_for_help { Ok(None) } else { SetupOptions::read(&mut parsed).map(Some) }
     }
 
     #[test]

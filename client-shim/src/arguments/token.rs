@@ -37,9 +37,9 @@ pub(crate) enum Kind {
 
 const MIN_TTL: Known = Known { name: "--min-ttl", value: Value::Seconds };
 const WAIT: Known = Known { name: "--wait", value: Value::Seconds };
-const SCOPE: Known = Known { name: "--scope", value: Value::Text };
-const AUDIENCE: Known = Known { name: "--audience", value: Value::Text };
-const RESOURCE: Known = Known { name: "--resource", value: Value::Text };
+const SCOPE: Known = Known { name: "--scope", value: Value::Text("a value") };
+const AUDIENCE: Known = Known { name: "--audience", value: Value::Text("a value") };
+const RESOURCE: Known = Known { name: "--resource", value: Value::Text("a value") };
 const ID_TOKEN: Known = Known { name: "--id-token", value: Value::None };
 
 /// What can stand there beside an account.
@@ -48,16 +48,21 @@ pub(super) const OPTIONS: &[Known] = &[SCOPE, AUDIENCE, RESOURCE, ID_TOKEN, MIN_
 impl TokenOptions {
     /// Gives the arguments their meaning. `account` is the value of `KEYFOB_ACCOUNT`.
     pub(super) fn read(parsed: &mut Parsed, account: Option<&OsStr>) -> Result<Self, Mistake> {
+        let account = parsed.account(account)?;
         Ok(Self {
+            account,
             min_ttl: parsed.seconds_of(MIN_TTL),
             wait: parsed.seconds_of(WAIT),
             kind: if parsed.has(ID_TOKEN) { Kind::Id } else { Kind::Access },
-            scopes: parsed.texts_of(SCOPE),
-            audience: parsed.texts_of(AUDIENCE).pop(),
-            resources: parsed.texts_of(RESOURCE),
-            account: parsed.account(account)?,
+            scopes: parsed.texts_of(SCOPE).map(text).collect(),
+            audience: parsed.texts_of(AUDIENCE).next_back().map(text),
+            resources: parsed.texts_of(RESOURCE).map(text).collect(),
         })
     }
+}
+
+fn text(given: &OsStr) -> String {
+    given.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
