@@ -20,16 +20,13 @@ pub mod settings;
 mod token;
 
 use std::future::pending;
-use std::net::{SocketAddr, TcpListener as Listener};
+use std::net::TcpListener as Listener;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{any, get};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use books::Books;
 use connection::Shown;
@@ -41,6 +38,7 @@ use settings::Settings;
 
 use crate::certificate::Identity;
 use crate::patience;
+use crate::server::{Server, listen, taken_over};
 
 /// A fake issuer. It is gone, with every connection, when this is dropped.
 #[derive(Debug)]
@@ -50,8 +48,7 @@ pub struct FakeIssuer {
     plain: String,
     shown: Option<Shown>,
     server: Arc<AuthorizationServer>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _serving: Server,
 }
 
 impl FakeIssuer {
@@ -74,31 +71,22 @@ impl FakeIssuer {
         let plain_url = format!("http://{}", plain.local_addr().expect("a bound listener has an address"));
         let shown = secure.as_ref().map(|(_, shown)| Arc::clone(shown));
         let server = Arc::new(AuthorizationServer::new(patience::now(), Books::new(url.clone(), settings)));
-        let (stop, stopped) = oneshot::channel();
         let router = router(Arc::clone(&server));
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime can be built");
-            runtime.block_on(async {
-                let take = |listener| TcpListener::from_std(listener).expect("a listener can be taken over");
-                let behind_tls = async {
-                    match secure {
-                        Some((listener, shown)) => {
-                            connection::serve_tls(take(listener), router.clone(), shown).await
-                        }
-                        None => pending().await,
+        let serving = Server::run(async move || {
+            let behind_tls = async {
+                match secure {
+                    Some((listener, shown)) => {
+                        connection::serve_tls(taken_over(listener), router.clone(), shown).await
                     }
-                };
-                tokio::select! {
-                    ended = connection::serve(take(plain), router.clone()) => panic!("the fake issuer ended: {ended:?}"),
-                    ended = behind_tls => panic!("the fake issuer ended: {ended:?}"),
-                    _ = stopped => (),
+                    None => pending().await,
                 }
-            });
+            };
+            tokio::select! {
+                ended = connection::serve(taken_over(plain), router.clone()) => panic!("the fake issuer ended: {ended:?}"),
+                ended = behind_tls => panic!("the fake issuer ended: {ended:?}"),
+            }
         });
-        Self { url, plain: plain_url, shown, server, stop: Some(stop), thread: Some(thread) }
+        Self { url, plain: plain_url, shown, server, _serving: serving }
     }
 
     /// Returns the URL of its page for people.
@@ -190,25 +178,6 @@ impl FakeIssuer {
     /// Lets the held exchanges go on.
     pub fn release(&self) {
         self.server.faults.gate.open();
-    }
-}
-
-/// Listens on a free port.
-fn listen() -> (Listener, SocketAddr) {
-    let listener = Listener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.set_nonblocking(true).expect("a listener can be made non-blocking");
-    let address = listener.local_addr().expect("a bound listener has an address");
-    (listener, address)
-}
-
-impl Drop for FakeIssuer {
-    fn drop(&mut self) {
-        // The thread waits for the end of this sender.
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic in the thread has been printed; another one inside a drop would abort the tests.
-            drop(thread.join());
-        }
     }
 }
 

@@ -25,5 +25,6 @@ pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod resource_server;
+mod server;
 pub mod shim;
 pub mod signing_key;

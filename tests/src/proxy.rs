@@ -4,13 +4,13 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
+
+use crate::server::{Server, listen, taken_over};
 
 /// What a proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,7 @@ pub struct Asked {
 pub struct FakeProxy {
     address: String,
     ledger: Ledger,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _serving: Server,
 }
 
 type Ledger = Arc<Mutex<Vec<Asked>>>;
@@ -57,31 +56,16 @@ type Ledger = Arc<Mutex<Vec<Asked>>>;
 impl FakeProxy {
     /// Starts a proxy on a free port.
     pub fn start(dialect: Dialect, mood: Mood) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        listener.set_nonblocking(true).expect("a listener can be made non-blocking");
-        let address = listener.local_addr().expect("a bound listener has an address").to_string();
+        let (listener, address) = listen();
         let ledger = Ledger::default();
-        let (stop, stopped) = oneshot::channel();
         let kept = Arc::clone(&ledger);
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime can be built");
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).expect("a listener can be taken over");
-                let serving = async {
-                    while let Ok((stream, _)) = listener.accept().await {
-                        tokio::spawn(serve(stream, dialect, mood, Arc::clone(&kept)));
-                    }
-                };
-                tokio::select! {
-                    () = serving => panic!("the fake proxy ended"),
-                    _ = stopped => (),
-                }
-            });
+        let serving = Server::run(async move || {
+            let listener = taken_over(listener);
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, dialect, mood, Arc::clone(&kept)));
+            }
         });
-        Self { address, ledger, stop: Some(stop), thread: Some(thread) }
+        Self { address: address.to_string(), ledger, _serving: serving }
     }
 
     /// Returns its host and port.
@@ -92,17 +76,6 @@ impl FakeProxy {
     /// Returns what it was asked for so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for FakeProxy {
-    fn drop(&mut self) {
-        // The thread waits for the end of this sender.
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic in the thread has been printed; another one inside a drop would abort the tests.
-            drop(thread.join());
-        }
     }
 }
 
