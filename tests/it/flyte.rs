@@ -68,33 +68,29 @@ fn accounts_share_one_discovery_and_outlive_the_endpoint_that_gave_it() {
 fn a_flyte_2_says_it_by_connect_to_who_believes_its_authority() {
     let issuer = OidcProvider::start(LIFETIME);
     let backend = Flyte2Backend::start(&issuer);
-    let home = Home::new();
-    let with = client(&home, &issuer, "with", &with_tls(&backend, Some(backend.authority())));
-    let without = client(&home, &issuer, "without", &with_tls(&backend, None));
-    home.configure(&format!("[store]\nkey = 'file'\n{with}{without}"));
-    let daemon = Daemon::start_in(home);
-    assert!(issuer.honours(&daemon.token("with").access_token));
-    let output = daemon.shim(&["token", "without"]);
-    assert_eq!(output.status, 4, "{output:?}");
-    assert!(output.stderr.contains("tls = { ca_file"), "{output:?}");
-    assert_eq!(backend.discoveries(), 1);
+    says_it_to_who_believes_its_authority(&issuer, &backend, backend.authority());
 }
 
 #[test]
 fn a_flyte_admin_behind_tls_says_it_by_grpc_to_who_believes_its_authority() {
     let issuer = OidcProvider::start(LIFETIME);
+    // It has no other way than gRPC.
     let admin = FlyteAdmin::start_with_tls(&issuer);
+    says_it_to_who_believes_its_authority(&issuer, &admin, admin.authority());
+}
+
+#[track_caller]
+fn says_it_to_who_believes_its_authority(issuer: &OidcProvider, server: &ResourceServer, authority: &Path) {
     let home = Home::new();
-    let with = client(&home, &issuer, "with", &with_tls(&admin, Some(admin.authority())));
-    let without = client(&home, &issuer, "without", &with_tls(&admin, None));
+    let with = client(&home, issuer, "with", &with_tls(server, Some(authority)));
+    let without = client(&home, issuer, "without", &with_tls(server, None));
     home.configure(&format!("[store]\nkey = 'file'\n{with}{without}"));
     let daemon = Daemon::start_in(home);
-    // It has no other way than gRPC.
     assert!(issuer.honours(&daemon.token("with").access_token));
     let output = daemon.shim(&["token", "without"]);
     assert_eq!(output.status, 4, "{output:?}");
     assert!(output.stderr.contains("tls = { ca_file"), "{output:?}");
-    assert_eq!(admin.discoveries(), 1);
+    assert_eq!(server.discoveries(), 1);
 }
 
 #[test]
