@@ -16,6 +16,9 @@ use integration_tests::resource_server::{Outcome, ResourceServer};
 
 const LIFETIME: Duration = Duration::from_secs(20);
 
+/// The account's name is the way in which its client authenticates.
+const ACCOUNT: &str = "client_secret_basic";
+
 /// More than the lifetimes that the story lives through: a token for each thread would be too many.
 const THREADS: usize = 10;
 
@@ -24,7 +27,7 @@ fn ten_threads_live_through_an_expiry_on_one_token_per_lifetime() {
     let issuer = OidcProvider::start(LIFETIME);
     let admin = FlyteAdmin::start(&issuer);
     let daemon = Daemon::start_in(home(&issuer));
-    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", THREADS);
+    let flytekit = Flytekit::start(daemon.home(), &admin, ACCOUNT, THREADS);
     let expired = || admin.calls(Outcome::Refused) >= 1;
     eventually(LIFETIME * 5, "a call with a successor", || expired() && admin.good_tokens().len() >= 2);
     let calls = flytekit.stop();
@@ -44,7 +47,7 @@ fn the_token_goes_into_the_header_that_the_server_asks_for() {
     let issuer = OidcProvider::start(Duration::from_secs(3600));
     let admin = FlyteAdmin::start_with_header(&issuer, "flyte-authorization");
     let daemon = Daemon::start_in(home(&issuer));
-    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", 1);
+    let flytekit = Flytekit::start(daemon.home(), &admin, ACCOUNT, 1);
     eventually(LIFETIME * 5, "a call with a token", || admin.calls(Outcome::Good) >= 1);
     assert_eq!(flytekit.stop().failures, [""; 0]);
     assert_eq!(issuer.tokens_given("client_credentials"), 1);
@@ -55,7 +58,7 @@ fn ten_coroutines_of_flyte_2_live_through_an_expiry_on_one_token_per_lifetime() 
     let issuer = OidcProvider::start(LIFETIME);
     let backend = Flyte2Backend::start(&issuer);
     let daemon = Daemon::start_in(home(&issuer));
-    let flyte = Flytekit::start_2(daemon.home(), &backend, "prod", THREADS);
+    let flyte = Flytekit::start_2(daemon.home(), &backend, ACCOUNT, THREADS);
     let expired = || backend.calls(Outcome::Refused) >= 1;
     eventually(LIFETIME * 5, "a call with a successor", || expired() && backend.good_tokens().len() >= 2);
     assert_eq!(flyte.stop().failures, [""; 0]);
@@ -79,7 +82,7 @@ fn refused_before_its_end(start: fn(&OidcProvider) -> FlyteAdmin) {
     let issuer = OidcProvider::start(Duration::from_secs(3600));
     let admin = start(&issuer);
     let daemon = Daemon::start_in(home(&issuer));
-    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", THREADS);
+    let flytekit = Flytekit::start(daemon.home(), &admin, ACCOUNT, THREADS);
     used_for_a_while(&admin);
     admin.refuse();
     eventually(LIFETIME * 3, "a call with a successor", || admin.good_tokens().len() >= 2);
@@ -92,7 +95,7 @@ fn flyte_2_gets_a_successor_for_a_token_that_the_server_refuses_before_its_end()
     let issuer = OidcProvider::start(Duration::from_secs(3600));
     let backend = Flyte2Backend::start(&issuer);
     let daemon = Daemon::start_in(home(&issuer));
-    let flyte = Flytekit::start_2(daemon.home(), &backend, "prod", THREADS);
+    let flyte = Flytekit::start_2(daemon.home(), &backend, ACCOUNT, THREADS);
     used_for_a_while(&backend);
     backend.refuse();
     eventually(LIFETIME * 3, "a call with a successor", || backend.good_tokens().len() >= 2);
@@ -109,11 +112,11 @@ fn a_server_that_refuses_everything_costs_one_more_token_and_shows_in_the_status
     let issuer = OidcProvider::start(Duration::from_secs(3600));
     let admin = FlyteAdmin::start(&issuer);
     let daemon = Daemon::start_in(home(&issuer));
-    let flytekit = Flytekit::start(daemon.home(), &admin, "prod", THREADS);
+    let flytekit = Flytekit::start(daemon.home(), &admin, ACCOUNT, THREADS);
     used_for_a_while(&admin);
     admin.refuse_all();
     eventually(LIFETIME * 3, "a status that says so", || {
-        daemon.account("prod").warnings.iter().any(|warning| warning.contains("not a matter of renewal"))
+        daemon.account(ACCOUNT).warnings.iter().any(|warning| warning.contains("not a matter of renewal"))
     });
     assert!(!flytekit.stop().failures.is_empty(), "nobody could have been served");
     let refusals = admin.calls(Outcome::Refused);
@@ -123,25 +126,8 @@ fn a_server_that_refuses_everything_costs_one_more_token_and_shows_in_the_status
 
 fn home(issuer: &OidcProvider) -> Home {
     let home = Home::new();
-    let client = issuer.basic_client();
-    let secret = home.write("secret", &client.secret, 0o600);
-    home.configure(&format!(
-        r#"
-[store]
-key = "file"
-
-[accounts.prod]
-issuer = "{}"
-client_id = '{}'
-client_secret = {{ file = "{}" }}
-grant = "client_credentials"
-scopes = ["all"]
-tls = {{ allow_http_loopback = true }}
-"#,
-        issuer.url(),
-        client.id,
-        secret.display(),
-    ));
+    let account = issuer.client_credentials(&home, ACCOUNT, issuer.basic_client());
+    home.configure(&format!("[store]\nkey = \"file\"\n{account}"));
     home
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
-use integration_tests::oidc_provider::{self, ConfidentialClient, OidcProvider};
+use integration_tests::oidc_provider::{self, OidcProvider};
 use integration_tests::patience::{SOON, eventually, found};
 use integration_tests::process::Process;
 use integration_tests::{person, shim};
@@ -59,8 +59,8 @@ fn a_person_at_a_terminal_logs_in_and_logs_out_at_the_issuer_as_well() {
 fn an_identifier_and_a_secret_of_reserved_characters_are_taken_by_basic_and_by_post() {
     let issuer = OidcProvider::start(LIFETIME);
     let home = Home::new();
-    let basic = client_credentials(&issuer, &home, "client_secret_basic", issuer.basic_client());
-    let post = client_credentials(&issuer, &home, "client_secret_post", issuer.post_client());
+    let basic = issuer.client_credentials(&home, "client_secret_basic", issuer.basic_client());
+    let post = issuer.client_credentials(&home, "client_secret_post", issuer.post_client());
     home.configure(&format!("[store]\nkey = \"file\"\n{basic}{post}"));
     let daemon = Daemon::start_in(home);
     for account in ["client_secret_basic", "client_secret_post"] {
@@ -144,30 +144,5 @@ tls = {{ allow_http_loopback = true }}
 "#,
         issuer.url(),
         OidcProvider::PUBLIC_CLIENT,
-    )
-}
-
-/// Returns an account that is named for its client authentication. TOML literals take every character but a quote.
-fn client_credentials(
-    issuer: &OidcProvider,
-    home: &Home,
-    authentication: &str,
-    client: &ConfidentialClient,
-) -> String {
-    let secret = home.write(authentication, &client.secret, 0o600);
-    format!(
-        r#"
-[accounts.{authentication}]
-issuer = "{}"
-client_id = '{}'
-client_secret = {{ file = "{}" }}
-client_authentication = "{authentication}"
-grant = "client_credentials"
-scopes = ["all"]
-tls = {{ allow_http_loopback = true }}
-"#,
-        issuer.url(),
-        client.id,
-        secret.display(),
     )
 }

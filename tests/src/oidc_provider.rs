@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, Page};
 use crate::companion::{Companion, installed, source};
+use crate::home::Home;
 use crate::http;
 
 /// More pages than any login has.
@@ -78,6 +79,32 @@ impl OidcProvider {
     /// Returns the client that must use `client_secret_post`.
     pub fn post_client(&self) -> &ConfidentialClient {
         &self.ready.confidential.post
+    }
+
+    /// Returns the section of an account that is named for its client authentication, and writes the secret into its home.
+    pub fn client_credentials(
+        &self,
+        home: &Home,
+        authentication: &str,
+        client: &ConfidentialClient,
+    ) -> String {
+        let secret = home.write(authentication, &client.secret, 0o600);
+        // TOML literals take every character but a quote.
+        format!(
+            r#"
+[accounts.{authentication}]
+issuer = "{}"
+client_id = '{}'
+client_secret = {{ file = "{}" }}
+client_authentication = "{authentication}"
+grant = "client_credentials"
+scopes = ["all"]
+tls = {{ allow_http_loopback = true }}
+"#,
+            self.url(),
+            client.id,
+            secret.display(),
+        )
     }
 
     /// Returns how many tokens it has given for a grant.
