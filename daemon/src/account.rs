@@ -110,8 +110,8 @@ pub enum Grant {
     ClientCredentials,
 }
 
-/// What stored tokens are bound to: server, client, grant, scope and audience, or the command line. Tokens that were obtained under another
-/// fingerprint are not used, so that no token meant for one server gets to another.
+/// What stored tokens are bound to: server, client, grant and target, or the command line. Tokens that were obtained
+/// under another fingerprint are not used, so that no token meant for one server gets to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(String);
 
@@ -319,6 +319,7 @@ mod tests {
         assert!(requests[3].contains("\r\nauthorization: Basic Y2k6cw==\r\n"), "{}", requests[3]);
         assert!(requests[3].ends_with("\r\n\r\ngrant_type=client_credentials&scope=all&audience=aud"));
     }
+
     #[test]
     fn a_fingerprint_is_the_same_in_every_version() {
         let settings = IssuerSettings {

@@ -263,7 +263,8 @@ pub enum ClientAuthentication {
     },
 }
 
-/// Where the client's secret, or its private key, is read, each time that it is needed: so that a new one takes effect by itself.
+/// Where the client's secret, or its private key, is read, each time that it is needed: so that a new one takes effect
+/// by itself.
 #[derive(Clone, Debug)]
 pub enum ClientSecret {
     /// The contents of a file, without white space at its end.

@@ -16,7 +16,8 @@ use crate::oauth::{Endpoints, Server};
 /// longer than this.
 const FRESH: Duration = Duration::from_secs(3600);
 
-/// However short they say that they are good for, they are asked for no more often than this: a renewal should not wait for them.
+/// However short they say that they are good for, they are asked for no more often than this: a renewal should not
+/// wait for them.
 const SHORTEST_FRESH: Duration = Duration::from_secs(300);
 
 /// However long they say that they are good for, somebody may move an endpoint tomorrow.

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! The whole header, the account's name and what the file is for are authenticated, so no file passes for another
-//! account's, for another generation or for another part of the account. The thing to get wrong: a file that does not open may be sealed with another key, or come from a newer
-//! version. It is [`Refusal::Corrupt`] only when it is neither.
+//! account's, for another generation or for another part of the account. The thing to get wrong: a file that does not
+//! open may be sealed with another key, or come from a newer version. It is [`Refusal::Corrupt`] only when it is
+//! neither.
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};

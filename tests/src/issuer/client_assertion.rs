@@ -15,7 +15,8 @@ const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// The longest life in seconds of an assertion that is for one request.
 const LONGEST_LIFE: i64 = 300;
 
-/// Finds the client that signed an assertion for `audience` that is good at `now`, and returns the assertion's identifier beside it.
+/// Finds the client that signed an assertion for `audience` that is good at `now`, and returns the assertion's
+/// identifier beside it.
 pub(crate) fn authenticate(
     clients: &[Client],
     form: &Form,
