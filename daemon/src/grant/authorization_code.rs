@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Moment};
-use crate::grant::device_code;
+use crate::grant::device_code::DeviceCode;
 use crate::grant::issuer::Issuer;
 use crate::grant::loopback::{Heard, Listening, Loopback, Pages, RedirectUri};
 use crate::grant::{
@@ -50,40 +50,38 @@ pub(crate) struct AuthorizationCode {
 
 impl TokenSource for AuthorizationCode {
     fn attendance(&self) -> Attendance {
-        Attendance::Person
+        self.by_code().attendance()
     }
 
     fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
-        let issuer = Arc::clone(&self.issuer);
-        Box::pin(async move {
-            match refresh {
-                Some(refresh) => issuer.refresh(refresh, wanted).await,
-                None => Err(Failure::LoginRequired),
-            }
-        })
+        self.by_code().renew(refresh, wanted)
     }
 
     fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>> {
-        let issuer = Arc::clone(&self.issuer);
         match flow {
-            Flow::Configured => Box::pin(begin(issuer, self.browser.clone())),
-            Flow::DeviceCode => Box::pin(device_code::begin(issuer)),
+            Flow::Configured => Box::pin(begin(Arc::clone(&self.issuer), self.browser.clone())),
+            Flow::DeviceCode => self.by_code().begin_login(flow),
         }
     }
 
     /// What can be gone on with was begun by a code: a browser finds nobody at the old port.
     fn resume_login(&self, login: DeviceLogin) -> Result<Login, Failure> {
-        device_code::resume(Arc::clone(&self.issuer), login)
+        self.by_code().resume_login(login)
     }
 
     fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
-        let issuer = Arc::clone(&self.issuer);
-        Box::pin(async move { issuer.adopt(refresh).await })
+        self.by_code().adopt(refresh)
     }
 
     fn revoke(&self, tokens: TokenSet) -> Pending<Result<Revoked, Failure>> {
-        let issuer = Arc::clone(&self.issuer);
-        Box::pin(async move { issuer.revoke(tokens).await })
+        self.by_code().revoke(tokens)
+    }
+}
+
+impl AuthorizationCode {
+    /// Returns the same source for a person who enters a code. Once they have signed in, it is the same login.
+    fn by_code(&self) -> DeviceCode {
+        DeviceCode(Arc::clone(&self.issuer))
     }
 }
 

@@ -64,7 +64,7 @@ impl TokenSource for DeviceCode {
 }
 
 /// Begins a login by a code.
-pub(crate) async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
+async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
     let known = issuer.known().await?;
     let Some(endpoint) = &known.endpoints.device_authorization else {
         return Err(Failure::misconfigured(
@@ -93,7 +93,7 @@ pub(crate) async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
 
 /// Goes on with a login that an earlier daemon began: nobody is asked anew, and the first poll waits a whole interval,
 /// for nobody knows when the last one was.
-pub(crate) fn resume(issuer: Arc<Issuer>, login: DeviceLogin) -> Result<Login, Failure> {
+fn resume(issuer: Arc<Issuer>, login: DeviceLogin) -> Result<Login, Failure> {
     match Poller::new(login.interval, login.until).first(issuer.clock.now().moment) {
         Decision::PollAt(_) => Ok(waiting(issuer, login, OnceCell::new())),
         Decision::Stop(failure) => Err(failure),
