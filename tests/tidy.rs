@@ -8,15 +8,16 @@ use std::fs;
 use std::path::Path;
 
 /// Which modules of the daemon each of its modules may use, beside itself. `main` and `lib` see all.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("failpoint", &[]),
     ("clock", &[]),
     ("token", &["clock"]),
     ("oauth", &["clock", "token"]),
     ("flyte", &["clock", "token", "oauth"]),
     ("grant", &["clock", "token", "oauth", "flyte"]),
     ("account", &["clock", "token", "oauth", "flyte", "grant"]),
-    ("store", &["clock", "token", "account"]),
-    ("cache", &["clock", "token", "grant", "account", "store"]),
+    ("store", &["failpoint", "clock", "token", "account"]),
+    ("cache", &["failpoint", "clock", "token", "grant", "account", "store"]),
     // Of grant and store it names what the cache hands out: a login's prompt, a revocation's outcome, a store's error.
     // Of flyte it names where other clients keep sessions.
     ("api", &["clock", "token", "flyte", "grant", "account", "store", "cache"]),

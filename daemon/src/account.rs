@@ -310,7 +310,7 @@ mod tests {
         let source = account.source(&means());
         assert_eq!(source.attendance(), Attendance::Unattended);
         for _ in 0..2 {
-            let tokens = source.renew(None, Wanted::Own).await.unwrap();
+            let tokens = source.renew(None, Wanted::Own).await.unwrap().tokens().await.unwrap();
             assert_eq!(tokens.access.secret().expose_secret(), "AT");
         }
         // Two for the metadata, once; then one for each renewal.

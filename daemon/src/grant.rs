@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 
 use crate::clock::Moment;
+use crate::token::answered::Answered;
 use crate::token::device_login::DeviceLogin;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Target, TokenSet};
@@ -34,8 +35,15 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
     /// Tells whether tokens can be had with neither a person nor a refresh token.
     fn attendance(&self) -> Attendance;
 
-    /// Obtains tokens without a person. Bounded in time by itself.
-    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>>;
+    /// Obtains tokens without a person, or gets all ready to obtain them with a refresh token. Bounded in time by itself;
+    /// until it is done nothing is spent, so that it can be dropped.
+    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<Renewal, Failure>>;
+
+    /// Reads the answer to a renewal with a refresh token that an earlier daemon did not get to read.
+    fn read(&self, _answered: &Answered, _refresh: &RefreshToken) -> Result<TokenSet, Unread> {
+        let failure = Failure::misconfigured("the account has no refresh tokens any more");
+        Err(Unread { failure, successor: None })
+    }
 
     /// Starts asking a person. Bounded in time by itself.
     fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>>;
@@ -50,6 +58,55 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
 
     /// Asks the issuer to take tokens back (RFC 7009). Bounded in time by itself.
     fn revoke(&self, tokens: TokenSet) -> Pending<Result<Revoked, Failure>>;
+}
+
+/// What a renewal without a person comes to.
+pub enum Renewal {
+    /// The tokens: nothing was presented that could be spent.
+    Obtained(TokenSet),
+    /// A request with a refresh token.
+    Ready(Rotation),
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Obtained(_) => "Obtained",
+            Self::Ready(_) => "Ready",
+        })
+    }
+}
+
+#[cfg(test)]
+impl Renewal {
+    /// Goes through with it, with nobody who writes down what comes.
+    pub(crate) async fn tokens(self) -> Result<TokenSet, Failure> {
+        match self {
+            Self::Obtained(tokens) => Ok(tokens),
+            Self::Ready(Rotation { send, read }) => read(&send.await?).map_err(|unread| unread.failure),
+        }
+    }
+}
+
+/// A request with a refresh token that is ready to be sent: all that can fail without spending it has been done.
+pub struct Rotation {
+    /// Sends it, once, and returns the whole answer, whatever it says. Bounded in time by itself; not to be dropped once it
+    /// has been polled.
+    pub send: Pending<Result<Answered, Failure>>,
+    /// Reads the answer.
+    pub read: Reader,
+}
+
+/// Reads the answer to a renewal.
+pub type Reader = Box<dyn FnOnce(&Answered) -> Result<TokenSet, Unread> + Send>;
+
+/// An answer brought no tokens that can be used.
+#[derive(Debug)]
+pub struct Unread {
+    /// Why.
+    pub failure: Failure,
+    /// The refresh token that it has all the same: the one that was presented may be spent.
+    pub successor: Option<RefreshToken>,
 }
 
 /// Whether a person is needed when there is no refresh token.

@@ -3,6 +3,9 @@
 //! Data flows from the configuration to the accounts, from a grant to the tokens of an account, and from its owner
 //! task to the API. Read [`token::state`] first: it says what the daemon promises. Then [`cache`], which keeps it.
 
+// Where a test can let the daemon die: nothing without the feature `failpoints`.
+pub mod failpoint;
+
 // The only reader of clocks.
 pub mod clock;
 

@@ -23,6 +23,7 @@ pub mod transport;
 pub(crate) mod unreachable;
 
 mod form;
+mod gate;
 mod id_token;
 mod issuer_clock;
 mod metadata;

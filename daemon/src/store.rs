@@ -754,10 +754,8 @@ mod tests {
         fn record(&self, generation: u64, access: &str) -> Record {
             let now = self.clock.now().moment;
             let expires_at = Some(now.after(Duration::from_secs(3600)));
-            let refresh = RefreshToken {
-                secret: "rt \"CANARY\" \u{e9}\n".into(),
-                origin: "https://login.example.com".to_owned(),
-            };
+            let refresh =
+                RefreshToken::new("rt \"CANARY\" \u{e9}\n".into(), "https://login.example.com".to_owned());
             let tokens = TokenSet {
                 access: AccessToken::new(format!("{access}-CANARY").into(), now, expires_at).unwrap(),
                 refresh: Some(refresh),

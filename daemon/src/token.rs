@@ -2,9 +2,12 @@
 //!
 //! Knows no HTTP and no disk. Times are [`Moment`]s: the relative `expires_in` of the wire never gets here.
 
+pub mod answered;
 pub mod device_login;
 pub mod failure;
 pub mod need;
+mod proof_key;
+pub mod rotation;
 pub mod schedule;
 pub mod state;
 
@@ -13,6 +16,8 @@ use std::fmt;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+
+pub use crate::token::proof_key::ProofKey;
 
 use crate::clock::Moment;
 
@@ -79,6 +84,22 @@ pub struct RefreshToken {
     pub secret: SecretString,
     /// Scheme, host and port of the token endpoint, as RFC 6454 writes them.
     pub origin: String,
+    /// The key that the issuer bound it to (RFC 9449 §5), if it did: it is good only with a proof by that key.
+    pub proof_key: Option<ProofKey>,
+    /// The renewals that it was good for, and after which it was still in force.
+    pub uses: u32,
+}
+
+impl RefreshToken {
+    /// Returns a token that is new, and bound to no key.
+    pub fn new(secret: SecretString, origin: String) -> Self {
+        Self { secret, origin, proof_key: None, uses: 0 }
+    }
+
+    /// Tells whether it is the same token.
+    pub fn is(&self, other: &Self) -> bool {
+        self.secret.expose_secret() == other.secret.expose_secret() && self.origin == other.origin
+    }
 }
 
 /// An ID token (OpenID Connect Core §2), whose claims were checked when it came.
@@ -230,7 +251,7 @@ mod tests {
     async fn the_debug_form_of_a_token_set_holds_no_secret() {
         let now = Clock::following_tokio().now().moment;
         let access = AccessToken::new("CANARY-AT".into(), now, None).unwrap();
-        let refresh = Some(RefreshToken { secret: "CANARY-RT".into(), origin: "https://i".to_owned() });
+        let refresh = Some(RefreshToken::new("CANARY-RT".into(), "https://i".to_owned()));
         let tokens = TokenSet { refresh, ..TokenSet::of(access) };
         assert!(!format!("{tokens:?}").contains("CANARY"));
     }

@@ -155,7 +155,7 @@ fn login_required(because: SignedOut, view: &View) -> ErrorBody {
 pub(super) fn failure(failure: &Failure, view: &View) -> ErrorBody {
     let account = &view.account.name;
     match failure {
-        Failure::Transient { message, .. } => {
+        Failure::Transient { message, .. } | Failure::Ambiguous { message } => {
             ErrorBody::new(ErrorCode::Unavailable, format!("{account} could not be renewed: {message}"))
                 .with_hint("keyfob tries again by itself; run: keyfob status")
         }
@@ -175,7 +175,9 @@ pub(super) fn failure(failure: &Failure, view: &View) -> ErrorBody {
 pub(super) fn login_failure(failure: &Failure, view: &View) -> ErrorBody {
     let account = &view.account.name;
     let (code, hint) = match failure {
-        Failure::Transient { .. } => (ErrorCode::Unavailable, format!("try again: keyfob login {account}")),
+        Failure::Transient { .. } | Failure::Ambiguous { .. } => {
+            (ErrorCode::Unavailable, format!("try again: keyfob login {account}"))
+        }
         Failure::Refused { .. } | Failure::LoginRequired => {
             (ErrorCode::LoginFailed, format!("try again: keyfob login {account}"))
         }

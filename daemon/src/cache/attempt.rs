@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use tokio::task::JoinHandle;
 
-use crate::grant::{TokenSource, Wanted};
+use crate::grant::{Renewal, Rotation, TokenSource, Wanted};
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, TokenSet};
 
@@ -45,7 +45,15 @@ impl Attempts {
         wanted: Wanted,
         refresh: Option<RefreshToken>,
     ) {
-        let task = tokio::spawn(source.renew(refresh.clone(), wanted.clone()));
+        let renewal = source.renew(refresh.clone(), wanted.clone());
+        let task = tokio::spawn(async move {
+            match renewal.await? {
+                Renewal::Obtained(tokens) => Ok(tokens),
+                Renewal::Ready(Rotation { send, read }) => {
+                    read(&send.await?).map_err(|unread| unread.failure)
+                }
+            }
+        });
         self.0.push(Attempt { task, wanted, refresh, is_current: true });
     }
 

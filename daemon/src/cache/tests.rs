@@ -26,11 +26,13 @@ use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::Clock;
 use crate::grant::authorization_code::BrowserLogin;
 use crate::grant::{
-    Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Revoked, TokenSource, Wanted,
+    Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Renewal, Revoked, Rotation,
+    TokenSource, Unread, Wanted,
 };
 use crate::oauth::{Client, ClientAuthentication, ClientId, ExtraParameters, LoopbackHttp, Server};
 use crate::store::key::KeyChoice;
 use crate::store::{Sources, Store};
+use crate::token::answered::{Answered, Terms};
 use crate::token::failure::Failure;
 use crate::token::need::Need;
 use crate::token::state::{SignedOut, Unavailable};
@@ -71,6 +73,8 @@ struct Ledger {
     wanted: Vec<Wanted>,
     under_way: u32,
     max_under_way: u32,
+    /// The tokens of answers to renewals.
+    given: Vec<TokenSet>,
 }
 
 impl FakeIssuer {
@@ -94,6 +98,7 @@ impl FakeIssuer {
             wanted: Vec::new(),
             under_way: 0,
             max_under_way: 0,
+            given: Vec::new(),
         })))
     }
 
@@ -128,8 +133,7 @@ impl FakeIssuer {
                 let name = format!("at{number}");
                 let access =
                     AccessToken::new(name.into(), issued_at, Some(issued_at.after(ledger.lifetime))).unwrap();
-                let refresh =
-                    RefreshToken { secret: ledger.live.to_string().into(), origin: "https://i".into() };
+                let refresh = RefreshToken::new(ledger.live.to_string().into(), "https://i".into());
                 let refresh = Some(refresh).filter(|_| ledger.gives_refresh_tokens);
                 let id = IdToken::new(format!("id-{}", ledger.live).into(), access.expires_at).unwrap();
                 let id = Some(id).filter(|_| ledger.gives_id_tokens);
@@ -151,18 +155,53 @@ impl FakeIssuer {
     }
 }
 
+impl FakeIssuer {
+    /// Returns tokens as an answer on the wire: their number among all that were given.
+    fn written(&self, tokens: TokenSet) -> Answered {
+        let mut ledger = self.0.lock().unwrap();
+        let terms = Terms {
+            sent_at: tokens.access.issued_at,
+            origin: "https://i".to_owned(),
+            scope: Scope::default(),
+            issuer: None,
+            client_id: "cli".to_owned(),
+            header: None,
+        };
+        ledger.given.push(tokens);
+        let body = (ledger.given.len() - 1).to_string().into_bytes().into();
+        Answered { status: 200, retry_after: None, redirect: None, body, terms }
+    }
+
+    /// Returns the tokens of an answer.
+    fn understood(&self, answered: &Answered) -> TokenSet {
+        let number: usize = std::str::from_utf8(&answered.body).unwrap().parse().unwrap();
+        self.0.lock().unwrap().given[number].clone()
+    }
+}
+
 impl TokenSource for FakeIssuer {
     fn attendance(&self) -> Attendance {
         self.0.lock().unwrap().attendance
     }
 
-    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<Renewal, Failure>> {
         let issuer = self.clone();
         self.set(|ledger| ledger.wanted.push(wanted));
         Box::pin(async move {
             let presented = refresh.map(|token| token.secret.expose_secret().parse().unwrap());
-            issuer.answer(presented).await
+            let send = issuer.answer(presented);
+            if presented.is_none() {
+                return send.await.map(Renewal::Obtained);
+            }
+            let reader = issuer.clone();
+            let send = Box::pin(async move { send.await.map(|tokens| issuer.written(tokens)) });
+            let read = Box::new(move |answered: &Answered| Ok(reader.understood(answered)));
+            Ok(Renewal::Ready(Rotation { send, read }))
         })
+    }
+
+    fn read(&self, answered: &Answered, _: &RefreshToken) -> Result<TokenSet, Unread> {
+        Ok(self.understood(answered))
     }
 
     fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>> {

@@ -15,11 +15,13 @@ use crate::grant::device_code::DeviceCode;
 use crate::grant::issuer::Issuer;
 use crate::grant::loopback::{Heard, Listening, Loopback, Pages, RedirectUri};
 use crate::grant::{
-    Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Revoked, TokenSource, Wanted,
+    Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Renewal, Revoked,
+    TokenSource, Unread, Wanted,
 };
 use crate::oauth::authorization::{Asked, Attempt, Reading};
 use crate::oauth::error::Refusal;
 use crate::oauth::{CodeExchange, token_endpoint};
+use crate::token::answered::Answered;
 use crate::token::device_login::DeviceLogin;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, TokenSet};
@@ -53,8 +55,12 @@ impl TokenSource for AuthorizationCode {
         self.by_code().attendance()
     }
 
-    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<Renewal, Failure>> {
         self.by_code().renew(refresh, wanted)
+    }
+
+    fn read(&self, answered: &Answered, refresh: &RefreshToken) -> Result<TokenSet, Unread> {
+        self.by_code().read(answered, refresh)
     }
 
     fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>> {

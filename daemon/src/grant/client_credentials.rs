@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::grant::issuer::Issuer;
-use crate::grant::{Attendance, Flow, Login, Pending, Revoked, TokenSource, Wanted};
+use crate::grant::{Attendance, Flow, Login, Pending, Renewal, Revoked, TokenSource, Wanted};
 use crate::oauth::token_endpoint::Exchange;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, TokenSet};
@@ -20,16 +20,17 @@ impl TokenSource for ClientCredentials {
     }
 
     /// Ignores a refresh token: none belongs to this grant (RFC 6749 §4.4.3).
-    fn renew(&self, _: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, _: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<Renewal, Failure>> {
         let issuer = Arc::clone(&self.0);
         Box::pin(async move {
             let known = issuer.known().await?;
             let credentials = issuer.credentials(&known).await?;
             let wanted = known.completed(wanted);
             let exchange = Exchange::ClientCredentials(wanted.target(&known.target));
+            let _turn = issuer.http.turn(&known.endpoints.token).await;
             let answered = issuer.exchange(&known, &credentials, exchange, &wanted).await;
             let tokens = answered.map_err(|error| error.classify(exchange.presented()))?;
-            Ok(TokenSet { refresh: None, ..tokens })
+            Ok(Renewal::Obtained(TokenSet { refresh: None, ..tokens }))
         })
     }
 
@@ -76,9 +77,9 @@ mod tests {
     async fn tokens_come_without_a_person_and_without_a_refresh_token_6749_10() {
         let server = ScriptedServer::answering([json(200, TOKENS)]).await;
         let source = source(&server);
-        let left_over = RefreshToken { secret: "OLD".into(), origin: server.issuer() };
+        let left_over = RefreshToken::new("OLD".into(), server.issuer());
         for refresh in [None, Some(left_over)] {
-            let tokens = source.renew(refresh, Wanted::Own).await.unwrap();
+            let tokens = source.renew(refresh, Wanted::Own).await.unwrap().tokens().await.unwrap();
             assert_eq!(tokens.access.secret().expose_secret(), "AT");
             assert!(tokens.refresh.is_none());
             let request = server.requests().pop().unwrap();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::clock::{Clock, Moment, Now};
 use crate::grant::program::{self, Environment, Error};
-use crate::grant::{Attendance, Flow, Login, Pending, Revoked, TokenSource, Wanted};
+use crate::grant::{Attendance, Flow, Login, Pending, Renewal, Revoked, TokenSource, Wanted};
 use crate::oauth::json::{self, Member};
 use crate::oauth::jwt;
 use crate::oauth::token_endpoint::LONGEST_LIFE;
@@ -63,7 +63,7 @@ impl TokenSource for Command {
     }
 
     /// Ignores a refresh token: a program gives none.
-    fn renew(&self, _: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, _: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<Renewal, Failure>> {
         let (program, environment) = (self.program.clone(), self.environment.clone());
         let started = self.clock.now();
         Box::pin(async move {
@@ -76,7 +76,7 @@ impl TokenSource for Command {
                 program::output(&program.argv, &environment).await.map_err(|error| failure(&error))?;
             let read = token(output.expose_secret().trim(), started, program.assume_lifetime);
             let access = read.map_err(|what| unusable(program.name(), what))?;
-            Ok(TokenSet::of(access))
+            Ok(Renewal::Obtained(TokenSet::of(access)))
         })
     }
 
@@ -327,7 +327,7 @@ mod tests {
     async fn a_program_gives_tokens_without_a_person() {
         let source = source("echo; echo \"  AT \"; echo");
         assert_eq!(source.attendance(), Attendance::Unattended);
-        let tokens = source.renew(None, Wanted::Own).await.unwrap();
+        let tokens = source.renew(None, Wanted::Own).await.unwrap().tokens().await.unwrap();
         assert_eq!(tokens.access.secret().expose_secret(), "AT");
         assert_eq!(tokens.access.lifetime(), Some(ASSUMED));
         let Err(failure) = source.begin_login(Flow::Configured).await else { panic!("a login began") };
@@ -341,7 +341,7 @@ mod tests {
         let before = source.clock.now().moment;
         let renewal = source.renew(None, Wanted::Own);
         let after = source.clock.now().moment;
-        let issued_at = renewal.await.unwrap().access.issued_at;
+        let issued_at = renewal.await.unwrap().tokens().await.unwrap().access.issued_at;
         assert!(before <= issued_at && issued_at <= after);
     }
 

@@ -15,11 +15,14 @@ use tokio::sync::{OnceCell, watch};
 use crate::clock::Clock;
 use crate::grant::device_code::poller::{Decision, Polled, Poller};
 use crate::grant::issuer::{Issuer, Known};
-use crate::grant::{Attendance, Flow, Login, Pending, Prompt, Revoked, TokenSource, Wanted, exchanged};
+use crate::grant::{
+    Attendance, Flow, Login, Pending, Prompt, Renewal, Revoked, TokenSource, Unread, Wanted, exchanged,
+};
 use crate::oauth::client_auth::Credentials;
 use crate::oauth::device::{self, Asked};
 use crate::oauth::error::Presented;
 use crate::oauth::token_endpoint::Exchange;
+use crate::token::answered::Answered;
 use crate::token::device_login::DeviceLogin;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, TokenSet};
@@ -33,14 +36,18 @@ impl TokenSource for DeviceCode {
         Attendance::Person
     }
 
-    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<Renewal, Failure>> {
         let issuer = Arc::clone(&self.0);
         Box::pin(async move {
             match refresh {
-                Some(refresh) => issuer.refresh(refresh, wanted).await,
+                Some(refresh) => issuer.rotation(refresh, wanted).await.map(Renewal::Ready),
                 None => Err(Failure::LoginRequired),
             }
         })
+    }
+
+    fn read(&self, answered: &Answered, refresh: &RefreshToken) -> Result<TokenSet, Unread> {
+        self.0.read(answered, std::slice::from_ref(&refresh.secret))
     }
 
     /// There is one flow: the device flow is the configured one.

@@ -12,18 +12,21 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::flyte;
 use crate::flyte::auth_metadata::AuthMetadata;
+#[cfg(test)]
+use crate::grant::Renewal;
 use crate::grant::client_secret;
 use crate::grant::loopback::RedirectUri;
 use crate::grant::program::Environment;
-use crate::grant::{Revoked, Wanted};
+use crate::grant::{Reader, Revoked, Rotation, Unread, Wanted};
 use crate::oauth::client_auth::Credentials;
 use crate::oauth::discovery::Discovery;
 use crate::oauth::error::{Error, Presented};
 use crate::oauth::http::Http;
 use crate::oauth::request::Request;
-use crate::oauth::revocation::{self, Answered, Subject};
-use crate::oauth::token_endpoint::{self, Exchange, Terms};
+use crate::oauth::revocation::{self, Subject};
+use crate::oauth::token_endpoint::{self, Exchange};
 use crate::oauth::{Client, ClientId, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp, Server};
+use crate::token::answered::{Answered, Terms};
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Scope, Target, TokenSet};
 
@@ -160,7 +163,7 @@ impl Issuer {
         let request = self.request(&known.endpoints.token, credentials);
         // A renewal that asks for nothing gets what was granted, which may be less than the settings ask for.
         let granted_before = Scope::default();
-        let terms = Terms {
+        let terms = token_endpoint::Terms {
             scope: match exchange {
                 Exchange::RefreshToken { wanted: None, .. } => &granted_before,
                 Exchange::RefreshToken { wanted: Some(_), .. }
@@ -175,23 +178,58 @@ impl Issuer {
         Ok(TokenSet { header: known.header.clone(), ..tokens })
     }
 
-    /// Renews with a refresh token.
-    pub(crate) async fn refresh(&self, refresh: RefreshToken, wanted: Wanted) -> Result<TokenSet, Failure> {
+    /// Gets a renewal with a refresh token ready: after this only its own request can fail.
+    pub(crate) async fn rotation(
+        self: Arc<Self>,
+        refresh: RefreshToken,
+        wanted: Wanted,
+    ) -> Result<Rotation, Failure> {
         let known = self.known().await?;
         stays_home("token", &known.endpoints.token, &refresh.origin)?;
         let wanted = known.completed(wanted);
         let credentials = self.credentials(&known).await?;
-        let exchange = Exchange::RefreshToken { refresh: &refresh, wanted: wanted.other() };
-        let answered = self.exchange(&known, &credentials, exchange, &wanted).await;
-        answered.map_err(|error| error.classify(exchange.presented()))
+        let turn = self.http.turn(&known.endpoints.token).await;
+        let reader = Arc::clone(&self);
+        let secrets: Vec<_> = [&refresh.secret].into_iter().chain(credentials.secret()).cloned().collect();
+        let send = async move {
+            let _turn = turn;
+            let request = self.request(&known.endpoints.token, &credentials);
+            // A renewal that asks for nothing gets what was granted, which may be less than the settings ask for.
+            let scope = wanted.other().map(|target| target.scope.clone()).unwrap_or_default();
+            let terms = Terms {
+                sent_at: request.started.moment,
+                origin: refresh.origin.clone(),
+                scope,
+                issuer: known.endpoints.issuer.clone(),
+                client_id: credentials.client_id.clone(),
+                header: known.header.clone(),
+            };
+            let exchange = Exchange::RefreshToken { refresh: &refresh, wanted: wanted.other() };
+            let answered = token_endpoint::present(&request, exchange, &self.extra, terms).await;
+            answered.map_err(|error| error.classify(Presented::RefreshToken))
+        };
+        let read: Reader = Box::new(move |answered| reader.read(answered, &secrets));
+        Ok(Rotation { send: Box::pin(send), read })
+    }
+
+    /// Reads the answer to a renewal. What it quotes of secrets is not repeated.
+    pub(crate) fn read(&self, answered: &Answered, secrets: &[SecretString]) -> Result<TokenSet, Unread> {
+        token_endpoint::read(answered, self.clock.now()).map_err(|unread| {
+            let host = answered.terms.origin.rsplit('/').next().unwrap_or_default();
+            let host = host.rsplit_once(':').map_or(host, |(host, _)| host).to_owned();
+            let error = Error { host, kind: unread.kind.without(secrets.iter()) };
+            Unread { failure: error.classify(Presented::RefreshToken), successor: unread.successor }
+        })
     }
 
     /// Takes over a refresh token of another client: binds it to the token endpoint of today, and exchanges it at once,
     /// so that the other's copy of a rotating token is dead from here on and not at some later time.
-    pub(crate) async fn adopt(&self, secret: SecretString) -> Result<TokenSet, Failure> {
+    pub(crate) async fn adopt(self: Arc<Self>, secret: SecretString) -> Result<TokenSet, Failure> {
         let origin = self.known().await?.endpoints.token.origin();
-        let refresh = RefreshToken { secret, origin };
-        Ok(self.refresh(refresh.clone(), Wanted::Own).await?.keeping(Some(refresh)))
+        let refresh = RefreshToken::new(secret, origin);
+        let Rotation { send, read } = self.rotation(refresh.clone(), Wanted::Own).await?;
+        let tokens = read(&send.await?).map_err(|unread| unread.failure)?;
+        Ok(tokens.keeping(Some(refresh)))
     }
 
     /// Asks it to take tokens back.
@@ -212,8 +250,8 @@ impl Issuer {
         let credentials = self.credentials(&known).await?;
         let answered = revocation::revoke(&self.request(&endpoint, &credentials), Subject::of(&tokens)).await;
         match answered.map_err(|error| error.classify(Presented::ClientAlone))? {
-            Answered::Revoked => Ok(Revoked::Yes),
-            Answered::Unsupported => Ok(Revoked::Unsupported),
+            revocation::Answered::Revoked => Ok(Revoked::Yes),
+            revocation::Answered::Unsupported => Ok(Revoked::Unsupported),
         }
     }
 
@@ -236,6 +274,15 @@ impl Issuer {
 
 #[cfg(test)]
 impl Issuer {
+    /// Renews with a refresh token, with nobody who writes down what comes.
+    pub(crate) async fn refresh(
+        self: &Arc<Self>,
+        refresh: RefreshToken,
+        wanted: Wanted,
+    ) -> Result<TokenSet, Failure> {
+        Renewal::Ready(Arc::clone(self).rotation(refresh, wanted).await?).tokens().await
+    }
+
     /// Returns the issuer at these endpoints, for a client `cli` that asks for `all`.
     pub(crate) fn fake(endpoints: Endpoints, authentication: crate::oauth::ClientAuthentication) -> Self {
         let http = Http::new().unwrap();
@@ -278,12 +325,12 @@ mod tests {
     const TOKENS: &str =
         r#"{"access_token":"AT2","token_type":"bearer","expires_in":60,"refresh_token":"RT2"}"#;
 
-    fn issuer(endpoints: Endpoints) -> Issuer {
-        Issuer::fake(endpoints, ClientAuthentication::None)
+    fn issuer(endpoints: Endpoints) -> Arc<Issuer> {
+        Arc::new(Issuer::fake(endpoints, ClientAuthentication::None))
     }
 
     fn refresh_token(origin: &str) -> RefreshToken {
-        RefreshToken { secret: "RT".into(), origin: origin.to_owned() }
+        RefreshToken::new("RT".into(), origin.to_owned())
     }
 
     fn tokens(refresh: Option<RefreshToken>) -> TokenSet {
@@ -310,17 +357,17 @@ mod tests {
     }
 
     /// Returns an issuer that a Flyte endpoint tells about, for a client with these settings.
-    fn by_flyte(flyte: &ScriptedFlyte, id: ClientId, scope: &str) -> Issuer {
+    fn by_flyte(flyte: &ScriptedFlyte, id: ClientId, scope: &str) -> Arc<Issuer> {
         let endpoints = Endpoints::at(EndpointUrl::parse("https://unused", LoopbackHttp::Refused).unwrap());
-        let issuer = issuer(endpoints);
+        let issuer = Issuer::fake(endpoints, ClientAuthentication::None);
         let discoveries = flyte::discovery::Discoveries::new(Path::new("/dev/null"), issuer.clock.clone());
         let transport = crate::oauth::transport::Transport::default();
-        Issuer {
+        Arc::new(Issuer {
             site: Site::Flyte(discoveries.of(&flyte.endpoint(), &issuer.http, &transport)),
             client: Client { id, ..issuer.client },
             target: Target { scope: Scope::parse(scope), ..Target::default() },
             ..issuer
-        }
+        })
     }
 
     #[tokio::test]

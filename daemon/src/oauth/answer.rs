@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::oauth::error::{Kind, Refusal, decides_alone};
 use crate::oauth::json::{self, Malformed, Member};
+use crate::token::answered::{Answered, Terms};
 
 /// Nobody asks for less in earnest, and a zero would make a storm.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -71,6 +72,24 @@ impl Answer {
                 .and_then(|text| Url::parse(text).ok())
                 .map(|url| url.origin().ascii_serialization()),
             body,
+        }
+    }
+
+    /// Returns the answer in the form in which it rests until it has been read.
+    pub(crate) fn into_answered(self, terms: Terms) -> Answered {
+        let Self { status, retry_after, target, body, .. } = self;
+        Answered { status: status.as_u16(), retry_after, redirect: target, body, terms }
+    }
+
+    /// Returns an answer that rested.
+    pub(crate) fn of(answered: &Answered) -> Self {
+        Self {
+            // What came over HTTP has a status that fits, and what was sealed is what came.
+            status: StatusCode::from_u16(answered.status).unwrap_or(StatusCode::BAD_GATEWAY),
+            retry_after: answered.retry_after,
+            max_age: None,
+            target: answered.redirect.clone(),
+            body: answered.body.clone(),
         }
     }
 

@@ -434,7 +434,7 @@ mod tests {
             let failure = refusal.in_redirect(&attempt.host());
             let kind = match failure {
                 Failure::Refused { .. } => "refused",
-                Failure::Transient { .. } => "transient",
+                Failure::Transient { .. } | Failure::Ambiguous { .. } => "transient",
                 Failure::Misconfigured { .. } => "misconfigured",
                 Failure::LoginRequired => "login required",
             };

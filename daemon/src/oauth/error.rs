@@ -267,16 +267,31 @@ impl Error {
     /// Decides what the account should do about it.
     pub(crate) fn classify(&self, presented: Presented) -> Failure {
         match &self.kind {
-            Kind::Transport { .. } | Kind::Redirect { .. } | Kind::Html { .. } | Kind::Malformed { .. } => {
+            Kind::Transport { sent: Sent::Maybe, .. } | Kind::Malformed { .. } => self.unanswered(presented),
+            Kind::Transport { sent: Sent::No, .. } | Kind::Redirect { .. } | Kind::Html { .. } => {
                 Failure::transient(self.to_string())
             }
             Kind::Unusable { .. } => Failure::misconfigured(self.to_string()),
+            Kind::Status { status, retry_after: None } if may_be_of_another(*status) => {
+                self.unanswered(presented)
+            }
             Kind::Status { status, retry_after } => self.by_status(*status, *retry_after),
             Kind::OAuth { status, refusal, retry_after } => {
                 if decides_alone(*status) {
                     return self.by_status(*status, *retry_after);
                 }
                 self.by_code(*status, refusal, presented)
+            }
+        }
+    }
+
+    /// Nobody knows whether the issuer did what it was asked for.
+    fn unanswered(&self, presented: Presented) -> Failure {
+        match presented {
+            Presented::RefreshToken => Failure::Ambiguous { message: self.to_string().into() },
+            // A code is not presented again whatever came of it, and nothing else can be spent.
+            Presented::DeviceCode | Presented::AuthorizationCode | Presented::ClientAlone => {
+                Failure::transient(self.to_string())
             }
         }
     }
@@ -344,6 +359,13 @@ impl Error {
     }
 }
 
+/// Tells whether an answer without an OAuth error and without a `Retry-After` may come from something that stands between,
+/// and that does not know what the issuer did. A network that wants a login of its own (511) let nothing through.
+fn may_be_of_another(status: StatusCode) -> bool {
+    (status.is_server_error() && status != StatusCode::NETWORK_AUTHENTICATION_REQUIRED)
+        || status == StatusCode::REQUEST_TIMEOUT
+}
+
 /// Tells whether a status says enough by itself, whatever the body says: no such endpoint, too many requests, or the
 /// issuer is in trouble.
 pub(crate) fn decides_alone(status: StatusCode) -> bool {
@@ -378,7 +400,7 @@ mod tests {
     fn ends_the_login(failure: &Failure) -> bool {
         match failure {
             Failure::Refused { .. } | Failure::LoginRequired => true,
-            Failure::Transient { .. } | Failure::Misconfigured { .. } => false,
+            Failure::Transient { .. } | Failure::Ambiguous { .. } | Failure::Misconfigured { .. } => false,
         }
     }
 
@@ -405,6 +427,7 @@ mod tests {
                     Failure::Refused { .. } => "refused",
                     Failure::Misconfigured { .. } => "misconfigured",
                     Failure::Transient { .. } => "transient",
+                    Failure::Ambiguous { .. } => "ambiguous",
                     Failure::LoginRequired => "login required",
                 };
                 assert_eq!(found, expected, "{status} {code}");

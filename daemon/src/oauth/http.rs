@@ -18,6 +18,7 @@ use crate::oauth::EndpointUrl;
 use crate::oauth::answer::Answer;
 use crate::oauth::error::{Kind, Sent};
 use crate::oauth::form::Form;
+use crate::oauth::gate::{Gates, Turn};
 use crate::oauth::issuer_clock::IssuerClocks;
 use crate::oauth::transport::{Transport, Trust, Unusable};
 use crate::oauth::unreachable;
@@ -47,20 +48,30 @@ pub struct Http {
     /// Why there is none is said when one is wanted: the other accounts have theirs.
     client: Result<Client, Unusable>,
     clocks: IssuerClocks,
+    gates: Gates,
 }
 
 impl Http {
     /// Sets up the client of a policy: it reads the CA file, and the certificate authorities that the system trusts at
     /// this time.
     pub fn of(transport: &Transport) -> Self {
-        Self { transport: transport.clone(), client: client(transport), clocks: IssuerClocks::default() }
+        Self {
+            transport: transport.clone(),
+            client: client(transport),
+            clocks: IssuerClocks::default(),
+            gates: Gates::default(),
+        }
     }
 
     /// Returns the client of a policy: this one where it has the same and needs nothing to be read again.
     #[must_use]
     pub fn under(&self, transport: &Transport) -> Self {
         let is_ours = self.transport == *transport && *transport == Transport::default();
-        if is_ours && self.client.is_ok() { self.clone() } else { Self::of(transport) }
+        if is_ours && self.client.is_ok() {
+            return self.clone();
+        }
+        // An origin is the same by whatever way it is reached.
+        Self { gates: self.gates.clone(), ..Self::of(transport) }
     }
 
     /// Returns the client of a test. All tests have the same: reading the authorities of the system takes a while.
@@ -112,6 +123,11 @@ impl Http {
         let request = self.client()?.post(endpoint.url().clone()).header(header.0, header.1);
         let request = request.header(CONTENT_TYPE, "application/json").body(document);
         self.attempt(endpoint, request, wall).await
+    }
+
+    /// Waits until a renewal may be under way at an endpoint's origin.
+    pub(crate) async fn turn(&self, endpoint: &EndpointUrl) -> Turn {
+        self.gates.turn(&endpoint.origin()).await
     }
 
     /// Returns the time by the clock of an endpoint's host, as far as it told.

@@ -28,15 +28,20 @@ impl Request<'_> {
         form: Form,
         read: impl FnOnce(&Answer) -> Result<T, Kind>,
     ) -> Result<T, Error> {
-        let theirs = self.http.time_at(self.endpoint, self.started);
-        let (form, authorization) = self.credentials.apply(form, theirs).map_err(|not| Error {
-            host: self.endpoint.host(),
-            kind: Kind::Transport { sent: Sent::No, cause: not.to_string() },
-        })?;
-        let answer = self.http.post(self.endpoint, &form, authorization.as_ref(), self.started.wall).await;
+        let answer = self.send(&form).await;
         answer.and_then(|answer| read(&answer)).map_err(|kind| Error {
             host: self.endpoint.host(),
             kind: kind.without(form.secrets().chain(self.credentials.secret())),
         })
+    }
+
+    /// Sends a form, once, and returns the whole answer unread.
+    pub(crate) async fn send(&self, form: &Form) -> Result<Answer, Kind> {
+        let theirs = self.http.time_at(self.endpoint, self.started);
+        let (form, authorization) = self
+            .credentials
+            .apply(form.clone(), theirs)
+            .map_err(|not| Kind::Transport { sent: Sent::No, cause: not.to_string() })?;
+        self.http.post(self.endpoint, &form, authorization.as_ref(), self.started.wall).await
     }
 }

@@ -80,8 +80,7 @@ mod tests {
 
     fn tokens(refresh: Option<&str>) -> TokenSet {
         let access = AccessToken::new("AT".into(), Clock::system().now().moment, None).unwrap();
-        let refresh =
-            refresh.map(|text| RefreshToken { secret: text.into(), origin: "https://i".to_owned() });
+        let refresh = refresh.map(|text| RefreshToken::new(text.into(), "https://i".to_owned()));
         TokenSet { refresh, ..TokenSet::of(access) }
     }
 

@@ -18,6 +18,7 @@ use crate::oauth::json::{self, Member};
 use crate::oauth::jwt;
 use crate::oauth::request::Request;
 use crate::oauth::{CodeExchange, ExtraParameters};
+use crate::token::answered::{self, Answered};
 use crate::token::{AccessToken, RefreshToken, Scope, Target, TokenSet};
 
 /// The longest life that we believe in: a longer one is a mistake, and is renewed before it matters.
@@ -115,6 +116,43 @@ impl<'a> Exchange<'a> {
     }
 }
 
+/// Presents a refresh token, once, and returns the whole answer unread. `terms` says what it is to be read by.
+pub(crate) async fn present(
+    request: &Request<'_>,
+    exchange: Exchange<'_>,
+    extra: &ExtraParameters,
+    terms: answered::Terms,
+) -> Result<Answered, Error> {
+    let answer = request.send(&exchange.form(extra)).await;
+    answer
+        .map(|answer| answer.into_answered(terms))
+        .map_err(|kind| Error { host: request.endpoint.host(), kind })
+}
+
+/// The answer to a renewal brought no tokens that can be used.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    /// What is wrong with it.
+    pub(crate) kind: Kind,
+    /// The refresh token that it has all the same: the one that was presented may be spent.
+    pub(crate) successor: Option<RefreshToken>,
+}
+
+/// Reads the answer to a renewal. `now` says how the wall clock and the boot clock go together.
+pub(crate) fn read(answered: &Answered, now: Now) -> Result<TokenSet, Unread> {
+    let terms = &answered.terms;
+    let reader = Reader {
+        origin: terms.origin.clone(),
+        asked: &terms.scope,
+        expected: Expected { issuer: terms.issuer.as_deref(), client_id: &terms.client_id, nonce: None },
+        started: Now { moment: terms.sent_at, wall: now.wall_at(terms.sent_at) },
+    };
+    let answer = Answer::of(answered);
+    let tokens =
+        reader.tokens(&answer).map_err(|kind| Unread { kind, successor: reader.successor(&answer) })?;
+    Ok(TokenSet { header: terms.header.clone(), ..tokens })
+}
+
 /// Asks for tokens, once.
 pub(crate) async fn exchange(
     request: &Request<'_>,
@@ -178,8 +216,14 @@ impl Reader<'_> {
             .map_err(|invalid| answer.unusable(&invalid.to_string()))?;
         let accepted = self.id_token(&members, answer)?;
         let (id, subject) = accepted.map(|Accepted { token, subject }| (token, subject)).unzip();
-        let refresh = refresh.map(|secret| RefreshToken { secret, origin: origin.clone() });
+        let refresh = refresh.map(|secret| RefreshToken::new(secret, origin.clone()));
         Ok(TokenSet { refresh, id, subject, scope, ..TokenSet::of(access) })
+    }
+
+    /// Returns the refresh token of a success that is of no use otherwise.
+    fn successor(&self, answer: &Answer) -> Option<RefreshToken> {
+        let members: TokenMembers<'_> = answer.members().ok()?;
+        json::secret(members.refresh_token).map(|secret| RefreshToken::new(secret, self.origin.clone()))
     }
 
     /// Reads the ID token. A bad one ends the login that asked for it. Anywhere else it is passed over: the new refresh
@@ -375,7 +419,7 @@ mod tests {
     #[tokio::test]
     async fn each_grant_sends_exactly_its_parameters_6749_1_9700_6() {
         let server = ScriptedServer::answering([json(200, &with(""))]).await;
-        let refresh = RefreshToken { secret: "RT".into(), origin: server.issuer() };
+        let refresh = RefreshToken::new("RT".into(), server.issuer());
         let code = "DC".into();
         let target = Target {
             scope: Scope::parse("offline all"),
@@ -475,7 +519,7 @@ mod tests {
     async fn a_refusal_names_the_host_and_repeats_no_secret() {
         let body = r#"{"error":"invalid_grant","error_description":"CANARY-RT is used up, says CANARY-CS"}"#;
         let server = ScriptedServer::answering([json(400, body)]).await;
-        let refresh = RefreshToken { secret: "CANARY-RT".into(), origin: server.issuer() };
+        let refresh = RefreshToken::new("CANARY-RT".into(), server.issuer());
         let what = Exchange::RefreshToken { refresh: &refresh, wanted: None };
         let error = exchanged(&server, Proof::Basic("CANARY-CS".into()), what).await.unwrap_err();
         let failure = error.classify(what.presented());

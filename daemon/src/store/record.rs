@@ -103,10 +103,9 @@ impl Record {
         let expires_at = access.expires_at.map(|stamp| clock.moment(&stamp));
         let access = AccessToken::new(access.secret.into_owned().into(), issued_at, expires_at)
             .map_err(|_| NotARecord)?;
-        let refresh = at_rest.refresh_token.map(|refresh| RefreshToken {
-            secret: refresh.secret.into_owned().into(),
-            origin: refresh.origin,
-        });
+        let refresh = at_rest
+            .refresh_token
+            .map(|refresh| RefreshToken::new(refresh.secret.into_owned().into(), refresh.origin));
         let id = at_rest.id_token.map(|id| {
             let expires_at = id.expires_at.map(|stamp| clock.moment(&stamp));
             IdToken::new(id.secret.into_owned().into(), expires_at).map_err(|_| NotARecord)

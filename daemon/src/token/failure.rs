@@ -18,6 +18,13 @@ pub enum Failure {
         /// How long the issuer asked us to wait (RFC 9110 §10.2.3).
         retry_after: Option<Duration>,
     },
+    /// Nobody knows what came of it: the request may have reached the issuer, and so have spent what it carried, but no
+    /// answer arrived that tells. Waiting helps where nothing was spent.
+    #[error("{message}")]
+    Ambiguous {
+        /// What happened.
+        message: Message,
+    },
     /// Only a new login helps: a well-formed refusal of the grant itself, such as `invalid_grant`.
     #[error("{message}")]
     Refused {
@@ -39,6 +46,17 @@ impl Failure {
     /// Returns a failure that waiting helps against.
     pub fn transient(message: impl Into<Message>) -> Self {
         Self::Transient { message: message.into(), retry_after: None }
+    }
+
+    /// Returns how long the issuer asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Transient { retry_after, .. } => *retry_after,
+            Self::Ambiguous { .. }
+            | Self::Refused { .. }
+            | Self::Misconfigured { .. }
+            | Self::LoginRequired => None,
+        }
     }
 
     /// Returns a failure that only other settings help against.

@@ -311,13 +311,14 @@ impl TokenState {
         let failures = self.failures().saturating_add(1);
         let is_alive = matches!(&self.held, Held::SignedIn(tokens) if tokens.access.is_alive(now));
         self.renewal = match &failure {
-            Failure::Transient { retry_after, .. } => {
+            Failure::Transient { .. } | Failure::Ambiguous { .. } => {
+                let retry_after = failure.retry_after();
                 let pull_from = now.after(
                     retry_after
                         .map_or(schedule::PULL_GAP, schedule::clamp_retry_after)
                         .max(schedule::PULL_GAP),
                 );
-                let at = now.after(schedule::backoff(failures, is_alive, *retry_after, jitter));
+                let at = now.after(schedule::backoff(failures, is_alive, retry_after, jitter));
                 match self.held {
                     Held::SignedIn(_) => Renewal::Due { at, pull_from, failures },
                     Held::SignedOut(_) => Renewal::OnDemand { from: pull_from, failures },
@@ -381,7 +382,7 @@ mod tests {
 
     fn tokens(name: &str, issued: u64, lifetime: u64, refresh: bool) -> TokenSet {
         let access = AccessToken::new(name.into(), at(issued), Some(at(issued + lifetime))).unwrap();
-        let refresh = refresh.then(|| RefreshToken { secret: "rt".into(), origin: "https://i".to_owned() });
+        let refresh = refresh.then(|| RefreshToken::new("rt".into(), "https://i".to_owned()));
         TokenSet { refresh, ..TokenSet::of(access) }
     }
 

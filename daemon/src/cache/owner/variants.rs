@@ -113,6 +113,7 @@ impl Owner {
                     Failure::Refused { .. }
                     | Failure::LoginRequired
                     | Failure::Transient { .. }
+                    | Failure::Ambiguous { .. }
                     | Failure::Misconfigured { .. } => (failure, false),
                 };
                 if let Some(lane) = self.variants.get(target) {

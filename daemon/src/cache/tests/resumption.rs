@@ -70,7 +70,7 @@ impl TokenSource for Device {
         Attendance::Person
     }
 
-    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<TokenSet, Failure>> {
+    fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<Renewal, Failure>> {
         self.issuer.renew(refresh, wanted)
     }
 

@@ -53,6 +53,7 @@ impl From<Failure> for Polled {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Transient { retry_after, .. } => Self::Troubled { retry_after },
+            Failure::Ambiguous { .. } => Self::Troubled { retry_after: None },
             Failure::Refused { .. } | Failure::Misconfigured { .. } | Failure::LoginRequired => {
                 Self::Ended(failure)
             }

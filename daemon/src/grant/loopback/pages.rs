@@ -99,7 +99,7 @@ impl Page {
     pub(super) fn of(outcome: Result<(), &Failure>) -> Self {
         match outcome {
             Ok(()) => Self::Success,
-            Err(Failure::Transient { .. }) => Self::Trouble,
+            Err(Failure::Transient { .. } | Failure::Ambiguous { .. }) => Self::Trouble,
             Err(Failure::Refused { .. } | Failure::LoginRequired) => Self::Refused,
             Err(Failure::Misconfigured { .. }) => Self::Misconfigured,
         }
