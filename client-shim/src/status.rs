@@ -108,6 +108,7 @@ fn state(state: AccountState) -> &'static str {
         AccountState::SignedOut => "signed out",
         AccountState::LoggedOut => "logged out",
         AccountState::Refused => "refused",
+        AccountState::AmbiguousRotation => "answer lost",
         AccountState::Locked => "locked",
         AccountState::Unknown => "unknown",
     }
@@ -176,7 +177,10 @@ fn needs_login(account: &AccountStatus) -> bool {
         GrantKind::ClientCredentials | GrantKind::Command | GrantKind::Unknown => false,
     };
     let is_out = match account.state {
-        AccountState::SignedOut | AccountState::LoggedOut | AccountState::Refused => true,
+        AccountState::SignedOut
+        | AccountState::LoggedOut
+        | AccountState::Refused
+        | AccountState::AmbiguousRotation => true,
         AccountState::SignedIn | AccountState::Locked | AccountState::Unknown => false,
     };
     is_out && is_for_people && !is_said

@@ -25,6 +25,7 @@ use crate::oauth::http::Http;
 use crate::oauth::transport::{Transport, Trust};
 use crate::oauth::{Client, ClientId, ExtraParameters, LoopbackHttp, Server};
 use crate::token::Target;
+use crate::token::rotation::Profile;
 
 /// One named login, as the configuration has it.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub struct IssuerSettings {
     pub extra: ExtraParameters,
     /// How a person logs in where that happens in a browser.
     pub browser: BrowserLogin,
+    /// What the issuer does with a refresh token that is used. It is no part of the fingerprint.
+    pub rotation: Profile,
     /// Whether plain http to loopback is acceptable.
     pub loopback: LoopbackHttp,
     /// How it is reached. It is no part of the fingerprint: the tokens are the same by whatever way they came, and what
@@ -149,6 +152,14 @@ impl Account {
         match &self.provider {
             Provider::Issuer(issuer) => issuer.target.clone(),
             Provider::Program(_) => Target::default(),
+        }
+    }
+
+    /// Returns what its issuer does with a refresh token that is used, as far as the configuration says.
+    pub fn rotation(&self) -> Profile {
+        match &self.provider {
+            Provider::Issuer(issuer) => issuer.rotation,
+            Provider::Program(_) => Profile::Unknown,
         }
     }
 
@@ -303,6 +314,7 @@ mod tests {
             },
             extra: ExtraParameters::default(),
             browser: BrowserLogin::default(),
+            rotation: Profile::Unknown,
             loopback: LoopbackHttp::Allowed,
             transport: Transport::default(),
         };
@@ -335,6 +347,7 @@ mod tests {
             target: Target { scope: Scope::parse("all"), ..Target::default() },
             extra: ExtraParameters::default(),
             browser: BrowserLogin::default(),
+            rotation: Profile::Unknown,
             loopback: LoopbackHttp::Refused,
             transport: Transport::default(),
         };

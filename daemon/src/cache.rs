@@ -10,6 +10,7 @@ pub mod login;
 mod owner;
 pub mod rejection;
 mod resumption;
+mod scribe;
 mod shelf;
 pub mod variant;
 pub mod view;

@@ -26,6 +26,12 @@ impl Moment {
         Self(self.0.saturating_add(signed(duration)))
     }
 
+    /// Returns the moment so much earlier, or the first there is.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(signed(duration)))
+    }
+
     /// Returns the time from `earlier` to this moment; zero where there is none.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0).try_into().unwrap_or(Duration::ZERO)

@@ -13,6 +13,7 @@ pub mod file;
 pub mod mistake;
 mod program;
 mod report;
+mod rotation;
 mod server;
 mod table;
 mod transport;
@@ -352,7 +353,7 @@ config.toml:10: accounts.ci.isuer: unknown key; did you mean "issuer"?"#
             r#"config.toml:2: string values must be quoted, expected literal string
 config.toml:3: invalid basic string, expected `"`
 config.toml:5: grant: duplicate key; keep one of the two
-config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, extra_params, flyte, grant, http_proxy, insecure, issuer, private_key, private_key_id, resources, revocation_endpoint, scopes, tls, token_endpoint
+config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, extra_params, flyte, grant, http_proxy, insecure, issuer, private_key, private_key_id, resources, revocation_endpoint, rotation, rotation_grace, scopes, tls, token_endpoint
 config.toml:7: missing comma between array elements, expected `,`
 config.toml:9: unclosed table, expected `]`
 config.toml:13: store.key: unknown value "keyrign"; did you mean "keyring"?

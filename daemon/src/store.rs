@@ -16,6 +16,7 @@
 mod choice;
 mod directory;
 mod error;
+pub mod journal;
 pub mod key;
 mod key_file;
 mod keyring;
@@ -764,7 +765,12 @@ mod tests {
                 scope: ["all", "offline"].into_iter().collect(),
                 header: Some("flyte-authorization".to_owned()),
             };
-            Record { generation, fingerprint: fingerprint("a-fingerprint"), tokens }
+            Record {
+                generation,
+                fingerprint: fingerprint("a-fingerprint"),
+                tokens,
+                place: journal::Place::State,
+            }
         }
 
         fn credential(&self) -> PathBuf {

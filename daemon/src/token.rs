@@ -16,6 +16,7 @@ use std::fmt;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 pub use crate::token::proof_key::ProofKey;
 
@@ -94,6 +95,11 @@ impl RefreshToken {
     /// Returns a token that is new, and bound to no key.
     pub fn new(secret: SecretString, origin: String) -> Self {
         Self { secret, origin, proof_key: None, uses: 0 }
+    }
+
+    /// Returns its SHA-256, which tells it from others and gives nothing away.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.secret.expose_secret()).into()
     }
 
     /// Tells whether it is the same token.

@@ -137,6 +137,8 @@ pub enum AccountState {
     LoggedOut,
     /// Nothing that works: the issuer refused the refresh token (`invalid_grant`).
     Refused,
+    /// Nothing that works: the answer to a renewal got lost on the way, and with it the refresh token that it brought.
+    AmbiguousRotation,
     /// Unknown until the store is unlocked.
     Locked,
     /// A state that this reader does not know.

@@ -148,6 +148,7 @@ mod tests {
             target: Target { scope: Scope::parse(scope), ..Target::default() },
             extra: ExtraParameters::default(),
             browser: BrowserLogin::default(),
+            rotation: crate::token::rotation::Profile::Unknown,
             loopback,
             transport: crate::oauth::transport::Transport::default(),
         };

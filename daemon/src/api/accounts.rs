@@ -61,6 +61,7 @@ fn state(view: &View, now: Now) -> AccountState {
         Held::SignedOut(SignedOut::Never | SignedOut::Expired) => AccountState::SignedOut,
         Held::SignedOut(SignedOut::ByUser) => AccountState::LoggedOut,
         Held::SignedOut(SignedOut::Refused) => AccountState::Refused,
+        Held::SignedOut(SignedOut::AmbiguousRotation) => AccountState::AmbiguousRotation,
     }
 }
 

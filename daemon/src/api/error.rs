@@ -143,6 +143,9 @@ fn login_required(because: SignedOut, view: &View) -> ErrorBody {
         (SignedOut::Never, _) => format!("{account} is not signed in"),
         (SignedOut::ByUser, _) => format!("{account} is logged out"),
         (SignedOut::Expired, _) => format!("the login of {account} has expired"),
+        (SignedOut::AmbiguousRotation, _) => format!(
+            "the answer to a renewal of {account} got lost, and with it the refresh token that it brought"
+        ),
         (SignedOut::Refused, None) => format!("the issuer has ended the login of {account}"),
         (SignedOut::Refused, Some(failure)) => {
             format!("the issuer has ended the login of {account}: {failure}")
@@ -224,7 +227,7 @@ fn closing() -> ErrorBody {
 fn store(error: &StoreError) -> ErrorBody {
     let (code, hint) = match error {
         StoreError::Locked { .. } => (ErrorCode::Locked, "then try again"),
-        StoreError::File(_) | StoreError::NoRandomness(_) | StoreError::Abandoned => {
+        StoreError::File(_) | StoreError::NoRandomness(_) | StoreError::Spilled | StoreError::Abandoned => {
             (ErrorCode::Unavailable, "keyfob tries again by itself; run: keyfob status")
         }
         StoreError::Corrupt { .. }

@@ -1,28 +1,62 @@
 //! The renewals that are under way, each in a task of its own.
 //!
-//! They can be waited for and left again at any time. The thing to get wrong: an attempt whose outcome does not matter
-//! any more still runs to its end, because what it brings has to be given back.
+//! They can be waited for and left again at any time. The thing to get wrong: an attempt that has presented a refresh token
+//! runs to its end whoever hangs up and whatever is reloaded, because what it brings may be the only one that works. Until
+//! then nothing is spent, and it can be let go.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::grant::{Renewal, Rotation, TokenSource, Wanted};
+use crate::cache::scribe::Scribe;
+use crate::failpoint::{self, Point};
+use crate::grant::{Renewal, Rotation, TokenSource, Unread, Wanted};
+use crate::store::Record;
 use crate::token::failure::Failure;
+use crate::token::rotation::Doubt;
 use crate::token::{RefreshToken, TokenSet};
 
 /// A renewal that is under way.
 pub(super) struct Attempt {
-    task: JoinHandle<Result<TokenSet, Failure>>,
+    task: JoinHandle<Outcome>,
+    /// Lets it go where nothing has been sent.
+    release: watch::Sender<bool>,
+    /// What it is about.
+    pub(super) errand: Errand,
+    /// Whether its outcome still matters: not after a login or a logout in the meantime.
+    pub(super) is_current: bool,
+}
+
+/// What a renewal is about.
+#[derive(Clone, Debug)]
+pub(super) struct Errand {
     /// What it is to bring.
     pub(super) wanted: Wanted,
     /// What it is made with.
     pub(super) refresh: Option<RefreshToken>,
-    /// Whether its outcome still matters: not after a login or a logout in the meantime.
-    pub(super) is_current: bool,
+    /// What was known of that before.
+    pub(super) earlier: Option<Doubt>,
+    /// What will be known of it if the outcome is lost.
+    pub(super) doubt: Doubt,
+}
+
+/// What a renewal came to.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it lives for a few lines")]
+pub(super) enum Outcome {
+    /// The tokens.
+    Renewed(TokenSet),
+    /// What rests is later than what we hold: somebody else has renewed, or put it there.
+    Overtaken(Record),
+    /// It failed, and the refresh token was not presented.
+    Unsent(Failure),
+    /// It failed, and the refresh token was presented.
+    Failed(Unread),
+    /// Nobody knows: it ended abnormally.
+    Abandoned,
 }
 
 /// The renewals that are under way: one at most for each target, and for a login one in all.
@@ -36,36 +70,47 @@ impl Attempts {
 
     /// Tells whether one is under way for this target.
     pub(super) fn has(&self, wanted: &Wanted) -> bool {
-        self.0.iter().any(|attempt| attempt.wanted == *wanted)
+        self.0.iter().any(|attempt| attempt.errand.wanted == *wanted)
     }
 
-    pub(super) fn start(
-        &mut self,
-        source: &Arc<dyn TokenSource>,
-        wanted: Wanted,
-        refresh: Option<RefreshToken>,
-    ) {
-        let renewal = source.renew(refresh.clone(), wanted.clone());
+    pub(super) fn start(&mut self, source: &Arc<dyn TokenSource>, errand: Errand, scribe: Option<Scribe>) {
+        let renewal = source.renew(errand.refresh.clone(), errand.wanted.clone());
+        let (release, mut released) = watch::channel(false);
         let task = tokio::spawn(async move {
-            match renewal.await? {
-                Renewal::Obtained(tokens) => Ok(tokens),
-                Renewal::Ready(Rotation { send, read }) => {
-                    read(&send.await?).map_err(|unread| unread.failure)
+            failpoint::pass(Point::Begin).unwrap_or_default();
+            let ready = tokio::select! {
+                ready = renewal => ready,
+                // An error means that nobody waits any more, which is no reason to stop here either way.
+                _ = released.wait_for(|released| *released) => {
+                    Err(Failure::transient("the renewal was let go before anything was sent"))
                 }
+            };
+            match ready {
+                Ok(Renewal::Obtained(tokens)) => Outcome::Renewed(tokens),
+                Ok(Renewal::Ready(rotation)) => rotate(rotation, scribe).await,
+                Err(failure) => Outcome::Unsent(failure),
             }
         });
-        self.0.push(Attempt { task, wanted, refresh, is_current: true });
+        self.0.push(Attempt { task, release, errand, is_current: true });
     }
 
     /// Lets the outcomes of all that are under way not matter any more.
     pub(super) fn overtake(&mut self) {
+        self.release();
         for attempt in &mut self.0 {
             attempt.is_current = false;
         }
     }
 
+    /// Lets go of those that have sent nothing yet.
+    pub(super) fn release(&self) {
+        for attempt in &self.0 {
+            attempt.release.send_replace(true);
+        }
+    }
+
     /// Waits for the outcome of one, for ever if there is none.
-    pub(super) async fn finished(&mut self) -> (Attempt, Result<TokenSet, Failure>) {
+    pub(super) async fn finished(&mut self) -> (Attempt, Outcome) {
         let (index, outcome) = poll_fn(|context| {
             for (index, attempt) in self.0.iter_mut().enumerate() {
                 if let Poll::Ready(outcome) = Pin::new(&mut attempt.task).poll(context) {
@@ -77,8 +122,32 @@ impl Attempts {
         .await;
         let outcome = outcome.unwrap_or_else(|error| {
             tracing::error!(%error, "a renewal ended abnormally");
-            Err(Failure::transient("the renewal ended abnormally: see the daemon's log"))
+            Outcome::Abandoned
         });
         (self.0.swap_remove(index), outcome)
     }
+}
+
+/// Presents a refresh token: what could be lost is written down before, and what comes is written down before it is read.
+async fn rotate(Rotation { send, read }: Rotation, scribe: Option<Scribe>) -> Outcome {
+    let mut page = match scribe {
+        None => None,
+        Some(scribe) => match scribe.begin().await {
+            Ok(page) => Some(page),
+            Err(outcome) => return *outcome,
+        },
+    };
+    let answered = send.await;
+    failpoint::pass(Point::Sent).unwrap_or_default();
+    let answered = match answered {
+        Ok(answered) => Arc::new(answered),
+        Err(failure) => return Outcome::Failed(Unread { failure, successor: None }),
+    };
+    failpoint::pass(Point::Answered).unwrap_or_default();
+    if let Some(page) = &mut page {
+        page.record(Arc::clone(&answered)).await;
+    }
+    let outcome = read(&answered);
+    failpoint::pass(Point::Parsed).unwrap_or_default();
+    outcome.map_or_else(Outcome::Failed, Outcome::Renewed)
 }

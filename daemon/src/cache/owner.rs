@@ -5,6 +5,7 @@
 //! in one is a failed attempt; storing their outcome is part of taking it in, so that "renewed" means "and safe".
 
 mod login;
+mod outcome;
 mod resumption;
 mod variants;
 
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::account::Account;
-use crate::cache::attempt::{Attempt, Attempts};
+use crate::cache::attempt::Attempts;
 use crate::cache::entry::{Asked, NoLogin, Orders};
 use crate::cache::lane::{Lane, Reply};
 use crate::cache::login::{LoginProgress, Outcome, Step};
@@ -24,11 +25,12 @@ use crate::cache::shelf::Shelf;
 use crate::cache::variant::Variants;
 use crate::cache::view::{Refusal, Stored, View, conclusion};
 use crate::clock::{Clock, Moment};
+use crate::failpoint::{self, Point};
 use crate::grant::{Attendance, Flow, Pasted, Revoked, TokenSource, Wanted};
 use crate::store::Store;
 use crate::token::failure::Failure;
 use crate::token::schedule::Jitter;
-use crate::token::state::{Answer, Held, Means, Renewal, SignedOut, TokenState};
+use crate::token::state::{Answer, Means, SignedOut, TokenState};
 use crate::token::{Target, TokenSet};
 
 /// What clients ask of an owner.
@@ -59,6 +61,12 @@ pub(super) struct Owner {
     login: LoginProgress,
     login_revision: u64,
     login_step: Option<Step>,
+    /// A login that begins where the last try of a refresh token in doubt fails.
+    last_try: Option<Flow>,
+    /// The refresh token that was replaced last, by its hash: an answer that brings it again brings nothing new.
+    replaced: Option<[u8; 32]>,
+    /// How many outcomes of renewals were dropped because something overtook them.
+    dropped: u64,
     resumption: Resumption,
     closing: bool,
     view: watch::Sender<Arc<View>>,
@@ -90,6 +98,9 @@ impl Owner {
             login: LoginProgress::Idle,
             login_revision: 0,
             login_step: None,
+            last_try: None,
+            replaced: None,
+            dropped: 0,
             closing,
             view,
         }
@@ -120,6 +131,7 @@ impl Owner {
                 Some(message) = messages.recv(), if !self.closing => self.receive(message).await,
                 (attempt, outcome) = self.attempts.finished(), if !self.attempts.is_empty() => {
                     self.conclude(attempt, outcome).await;
+                    failpoint::pass(Point::Published).unwrap_or_default();
                 }
                 outcome = advanced(&mut self.login_step) => self.advance_login(outcome).await,
                 () = self.resumption.changed() => {}
@@ -145,6 +157,7 @@ impl Owner {
 
     fn close(&mut self) {
         self.closing = true;
+        self.attempts.release();
         if !self.is_exchanging() {
             self.leave_login();
         }
@@ -215,7 +228,7 @@ impl Owner {
                 self.own.state.refresh_token()
             }
         };
-        self.attempts.start(&self.source, wanted, refresh);
+        self.send_out(wanted, refresh);
     }
 
     /// Tells whether something is under way that an attempt has to wait for: there is one refresh token, and no two
@@ -237,64 +250,6 @@ impl Owner {
             }
         }
         self.start_awaited_variants();
-    }
-
-    /// Takes in the outcome of an attempt: stores new tokens, then tells everybody who waits, the error as well.
-    async fn conclude(&mut self, attempt: Attempt, outcome: Result<TokenSet, Failure>) {
-        let account = &self.account.name;
-        match (&attempt.wanted, outcome) {
-            (_, outcome) if !attempt.is_current => self.drop_overtaken(outcome),
-            (Wanted::Other(target), outcome) => self.conclude_for(target, outcome).await,
-            (Wanted::Own, Ok(tokens)) => {
-                tracing::info!(%account, "renewed the access token");
-                let now = self.clock.now().moment;
-                let tokens = self.of_same_subject(tokens.keeping(attempt.refresh));
-                self.own.state = self.own.state.renewed(tokens, now, jitter());
-                self.own.failed_at = None;
-                self.save().await;
-            }
-            (Wanted::Own, Err(failure)) => {
-                tracing::warn!(%account, %failure, "a renewal failed");
-                self.fail_own(failure).await;
-            }
-        }
-        self.variants.publish();
-        self.publish();
-        if attempt.is_current {
-            let now = self.clock.now().moment;
-            match &attempt.wanted {
-                Wanted::Other(target) => self.settle_variant(target, now),
-                Wanted::Own => self.own.settle(now),
-            }
-        }
-        if !self.closing {
-            self.start_awaited();
-        }
-    }
-
-    /// Returns a renewal's tokens without an ID token of somebody else.
-    fn of_same_subject(&self, tokens: TokenSet) -> TokenSet {
-        let Some(rest) = self.own.state.without_id_of_another(&tokens) else { return tokens };
-        tracing::warn!(account = %self.account.name, "dropped an ID token: it is about another user than the login is");
-        rest
-    }
-
-    /// Drops what came of a renewal that a login or a logout overtook. After a logout it is handed back. After a login it
-    /// is not: many issuers take it for the end of all that the person granted to this client, the new login included.
-    fn drop_overtaken(&self, outcome: Result<TokenSet, Failure>) {
-        tracing::warn!(account = %self.account.name, "dropped the outcome of a renewal: a login or logout overtook it");
-        match (outcome, self.own.state.held(self.clock.now().moment)) {
-            (Ok(tokens), Held::SignedOut(_)) => drop(tokio::spawn(self.source.revoke(tokens))),
-            (Ok(_), Held::SignedIn(_)) | (Err(_), _) => {}
-        }
-    }
-
-    async fn fail_own(&mut self, failure: Failure) {
-        self.own.fail(failure, self.clock.now(), jitter());
-        if let Renewal::Impossible { .. } = self.own.state.renewal() {
-            // A refused refresh token must not come back with the next start.
-            self.save().await;
-        }
     }
 
     /// Makes the tokens of a login the ones that the account holds: on disk first.
@@ -332,13 +287,14 @@ impl Owner {
             self.own.state = TokenState::signed_in(means(&*self.source), tokens, jitter());
         }
         if self.shelf.unreadable().is_none() {
+            self.take_up_renewal().await;
             self.resume_login().await;
         }
     }
 
     /// Makes the disk say what is held. Where that fails the tokens are served all the same.
     async fn save(&mut self) {
-        let held = self.own.state.held(self.clock.now().moment);
+        let held = self.own.state.at_rest(self.clock.now().moment);
         self.shelf.save(&self.account, &held).await;
     }
 

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::Account;
+use crate::cache::scribe::{Hurry, Scribe};
 use crate::cache::view::Stored;
 use crate::clock::{Clock, Moment};
+use crate::store::journal::{Intent, Left, Place};
 use crate::store::{Record, Store, StoreError};
-use crate::token::TokenSet;
 use crate::token::failure::told;
+use crate::token::rotation::Doubt;
 use crate::token::state::Held;
+use crate::token::{RefreshToken, TokenSet};
 
 /// How long after a failure the store is written, or read, again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -23,11 +26,27 @@ pub(super) struct Shelf {
     generation: u64,
     stored: Stored,
     retry_at: Option<Moment>,
+    /// Whether something may be written down about a renewal.
+    rotation: Written,
+}
+
+/// Whether something is written down about a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Nothing,
+    Perhaps,
 }
 
 impl Shelf {
     pub(super) fn new(store: Arc<Store>, clock: Clock) -> Self {
-        Self { store, clock, generation: 0, stored: Stored::Unread, retry_at: None }
+        Self {
+            store,
+            clock,
+            generation: 0,
+            stored: Stored::Unread,
+            retry_at: None,
+            rotation: Written::Nothing,
+        }
     }
 
     pub(super) fn stored(&self) -> &Stored {
@@ -52,7 +71,12 @@ impl Shelf {
         let name = account.name.clone();
         match self.call(move |store| store.load(&name)).await {
             Ok(record) => {
-                self.settle(Stored::Durable);
+                let is_spilled = record.as_ref().is_some_and(|record| record.place == Place::Spill);
+                self.settle(if is_spilled {
+                    Stored::Volatile(Arc::new(StoreError::Spilled))
+                } else {
+                    Stored::Durable
+                });
                 let record = record?;
                 self.generation = record.generation;
                 if record.fingerprint == account.fingerprint() {
@@ -79,19 +103,122 @@ impl Shelf {
             Held::SignedOut(_) => self.take_off(account).await,
         };
         match outcome {
-            Ok(()) => self.settle(Stored::Durable),
+            Ok(()) => {
+                if let Stored::Volatile(_) = self.stored {
+                    tracing::info!(account = %account.name, "the store has what is held in memory again");
+                }
+                self.settle(Stored::Durable);
+                self.end_rotation(account).await;
+            }
             Err(error) => {
-                tracing::error!(account = %account.name, error = told(&error), "the store does not have what is held in memory");
+                self.complain(account, &error);
+                self.spill(account, held).await;
                 self.settle(Stored::Volatile(Arc::new(error)));
             }
         }
     }
 
+    /// Returns who writes down what becomes of a refresh token.
+    pub(super) fn scribe(
+        &mut self,
+        account: &Account,
+        refresh: &RefreshToken,
+        doubt: Doubt,
+        hurry: Hurry,
+    ) -> Scribe {
+        self.rotation = Written::Perhaps;
+        let intent = self.intent(account, refresh, doubt);
+        Scribe { store: Arc::clone(&self.store), account: account.name.clone(), intent, hurry }
+    }
+
+    /// Returns what is written down about a renewal that has no outcome.
+    pub(super) async fn left(&mut self, account: &Account) -> Result<Option<Left>, StoreError> {
+        let name = account.name.clone();
+        let left = self.call(move |store| store.left_rotation(&name)).await;
+        self.rotation = if let Ok(None) = left { Written::Nothing } else { Written::Perhaps };
+        left
+    }
+
+    /// Takes off what is written down about a renewal: its outcome is known, and where it matters it is safe.
+    pub(super) async fn end_rotation(&mut self, account: &Account) {
+        if self.rotation == Written::Nothing {
+            return;
+        }
+        let name = account.name.clone();
+        match self.call(move |store| store.end_rotation(&name)).await {
+            Ok(()) => self.rotation = Written::Nothing,
+            Err(error) => {
+                tracing::warn!(account = %account.name, error = told(&error), "what was written down about a renewal stays");
+            }
+        }
+    }
+
+    /// Takes a presentation back that spent nothing: what is written down is what was known before it.
+    pub(super) async fn withdraw(
+        &mut self,
+        account: &Account,
+        refresh: &RefreshToken,
+        earlier: Option<Doubt>,
+    ) {
+        let Some(doubt) = earlier else { return self.end_rotation(account).await };
+        let intent = self.intent(account, refresh, doubt);
+        let name = account.name.clone();
+        let begun = self.call(move |store| store.begin_rotation(&name, &intent, Place::State)).await;
+        if let Err(error) = begun {
+            tracing::warn!(account = %account.name, error = told(&error), "a renewal that spent nothing counts as one that may have");
+        }
+    }
+
+    /// Returns what rests, if it is later than what is held.
+    pub(super) async fn later(&mut self, account: &Account) -> Option<Record> {
+        let name = account.name.clone();
+        let record = self.call(move |store| store.load(&name)).await.ok().flatten()?;
+        (record.generation > self.generation).then_some(record)
+    }
+
+    /// Takes over the tokens of a record that is later than what is held, if they are bound to the same settings.
+    pub(super) fn adopt(&mut self, account: &Account, record: Record) -> Option<TokenSet> {
+        self.generation = record.generation;
+        (record.fingerprint == account.fingerprint()).then_some(record.tokens)
+    }
+
+    fn intent(&self, account: &Account, refresh: &RefreshToken, doubt: Doubt) -> Intent {
+        Intent {
+            generation: self.generation,
+            fingerprint: account.fingerprint(),
+            token_hash: refresh.hash(),
+            doubt,
+        }
+    }
+
     async fn put(&mut self, account: &Account, tokens: TokenSet) -> Result<(), StoreError> {
         self.generation += 1;
-        let record = Record { generation: self.generation, fingerprint: account.fingerprint(), tokens };
+        let record = Record {
+            generation: self.generation,
+            fingerprint: account.fingerprint(),
+            tokens,
+            place: Place::State,
+        };
         let name = account.name.clone();
         self.call(move |store| store.save(&name, &record)).await
+    }
+
+    /// Says once that the disk does not have what is held.
+    fn complain(&self, account: &Account, error: &StoreError) {
+        if !matches!(self.stored, Stored::Volatile(_)) {
+            tracing::error!(account = %account.name, error = told(error), "the store does not have what is held in memory");
+        }
+    }
+
+    /// Keeps tokens in another place than the one that cannot be written.
+    async fn spill(&self, account: &Account, held: &Held) {
+        let Held::SignedIn(tokens) = held else { return };
+        let (generation, fingerprint) = (self.generation, account.fingerprint());
+        let record = Record { generation, fingerprint, tokens: (**tokens).clone(), place: Place::Spill };
+        let name = account.name.clone();
+        if let Err(error) = self.call(move |store| store.spill(&name, &record)).await {
+            tracing::error!(account = %account.name, error = told(&error), "what is held would end with the daemon");
+        }
     }
 
     async fn take_off(&self, account: &Account) -> Result<(), StoreError> {

@@ -32,9 +32,10 @@ use crate::grant::{
 use crate::oauth::{Client, ClientAuthentication, ClientId, ExtraParameters, LoopbackHttp, Server};
 use crate::store::key::KeyChoice;
 use crate::store::{Sources, Store};
-use crate::token::answered::{Answered, Terms};
+use crate::token::answered::{Answered, Purpose, Terms};
 use crate::token::failure::Failure;
 use crate::token::need::Need;
+use crate::token::rotation::Profile;
 use crate::token::state::{SignedOut, Unavailable};
 use crate::token::{AccessToken, IdToken, RefreshToken, Scope, Target, TokenSet};
 
@@ -161,6 +162,7 @@ impl FakeIssuer {
         let mut ledger = self.0.lock().unwrap();
         let terms = Terms {
             sent_at: tokens.access.issued_at,
+            purpose: Purpose::Own,
             origin: "https://i".to_owned(),
             scope: Scope::default(),
             issuer: None,
@@ -334,6 +336,7 @@ fn account(client_id: &str) -> Account {
         target: Target::default(),
         extra: ExtraParameters::default(),
         browser: BrowserLogin::default(),
+        rotation: Profile::Unknown,
         loopback: LoopbackHttp::Refused,
         transport: crate::oauth::transport::Transport::default(),
     };

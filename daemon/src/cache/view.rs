@@ -103,8 +103,14 @@ impl View {
         }
     }
 
-    /// Returns, in words, that the login will not last, if it will not.
+    /// Returns, in words, that the login will not last, if it will not, or perhaps not.
     pub fn warning(&self, now: Moment) -> Option<String> {
+        if self.state.doubt().is_some() {
+            return Some(format!(
+                "the answer to a renewal got lost, so its refresh token may be spent: a login may be needed soon (keyfob login {})",
+                self.account.name
+            ));
+        }
         let will_expire = Renewal::Impossible { then: SignedOut::Expired };
         let is_signed_in = matches!(self.state.held(now), Held::SignedIn(_));
         (is_signed_in && self.state.renewal() == will_expire).then(|| {

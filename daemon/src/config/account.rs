@@ -11,6 +11,7 @@ use crate::config::environment::Environment;
 use crate::config::extra_params::{self, extra_params};
 use crate::config::program::{self, program};
 use crate::config::report::{Reported, Wrong};
+use crate::config::rotation::{self, rotation};
 use crate::config::server::{self, site};
 use crate::config::table::Table;
 use crate::config::transport::{self, tls, transport};
@@ -19,7 +20,7 @@ use crate::oauth::LoopbackHttp;
 use crate::token::Target;
 
 /// The keys that say something about an issuer, or about us there.
-const ISSUER_KEYS: [&str; 22] = [
+const ISSUER_KEYS: [&str; 24] = [
     server::FLYTE,
     server::INSECURE,
     "issuer",
@@ -40,6 +41,8 @@ const ISSUER_KEYS: [&str; 22] = [
     browser::KEYS[1],
     browser::KEYS[2],
     browser::KEYS[3],
+    rotation::KEYS[0],
+    rotation::KEYS[1],
     transport::KEYS[0],
     transport::KEYS[1],
 ];
@@ -124,6 +127,7 @@ fn issuer(
     let audience = table.parse("audience", audience);
     let resources = table.list("resources", resource);
     let extra = extra_params(table);
+    let rotation = rotation(table);
     let browser = match grant {
         Ok(Grant::AuthorizationCode) | Err(_) => browser(table, environment),
         Ok(Grant::DeviceCode | Grant::ClientCredentials) => Ok(BrowserLogin::default()),
@@ -139,6 +143,7 @@ fn issuer(
         },
         extra: extra?,
         browser: browser?,
+        rotation: rotation?,
         loopback: tls?.loopback,
         transport: transport?,
     })

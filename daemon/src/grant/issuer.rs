@@ -26,7 +26,7 @@ use crate::oauth::request::Request;
 use crate::oauth::revocation::{self, Subject};
 use crate::oauth::token_endpoint::{self, Exchange};
 use crate::oauth::{Client, ClientId, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp, Server};
-use crate::token::answered::{Answered, Terms};
+use crate::token::answered::{Answered, Purpose, Terms};
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Scope, Target, TokenSet};
 
@@ -198,6 +198,7 @@ impl Issuer {
             let scope = wanted.other().map(|target| target.scope.clone()).unwrap_or_default();
             let terms = Terms {
                 sent_at: request.started.moment,
+                purpose: if wanted == Wanted::Own { Purpose::Own } else { Purpose::Other },
                 origin: refresh.origin.clone(),
                 scope,
                 issuer: known.endpoints.issuer.clone(),
@@ -495,7 +496,7 @@ mod tests {
         let refresh = || issuer.refresh(refresh_token(&server.issuer()), Wanted::Own);
         assert!(matches!(refresh().await, Err(Failure::Refused { .. })));
         assert!(matches!(refresh().await, Err(Failure::Misconfigured { .. })));
-        assert!(matches!(refresh().await, Err(Failure::Transient { .. })));
+        assert!(matches!(refresh().await, Err(Failure::Ambiguous { .. })));
         assert_eq!(server.requests().len(), 3);
     }
 

@@ -477,7 +477,8 @@ mod tests {
         {
             for body in bodies {
                 let failure = of_refresh(status, body);
-                assert!(matches!(failure, Failure::Transient { .. }), "{status} {body}: {failure}");
+                assert!(!ends_the_login(&failure), "{status} {body}: {failure}");
+                assert!(!matches!(failure, Failure::Misconfigured { .. }), "{status} {body}: {failure}");
             }
         }
         for status in [429, 500, 501, 502, 503, 504, 511, 520, 599] {
@@ -490,12 +491,106 @@ mod tests {
         }
     }
 
+    /// What an outcome says about the refresh token that was presented, by the classes of a renewal.
+    fn class(failure: &Failure) -> &'static str {
+        match failure {
+            Failure::Transient { retry_after: Some(_), .. } => "throttled",
+            Failure::Transient { retry_after: None, .. } => "not spent",
+            Failure::Ambiguous { .. } => "perhaps spent",
+            Failure::Refused { .. } => "dead",
+            Failure::Misconfigured { .. } => "not spent, and no use in trying",
+            Failure::LoginRequired => "none",
+        }
+    }
+
     #[test]
-    fn a_request_that_got_no_answer_is_transient() {
-        for sent in [Sent::No, Sent::Maybe] {
-            let kind = Kind::Transport { sent, cause: "Connection refused".to_owned() };
-            let failure = Error { host: "h".to_owned(), kind }.classify(Presented::RefreshToken);
-            assert!(matches!(failure, Failure::Transient { retry_after: None, .. }), "{failure}");
+    fn a_request_that_never_left_spent_nothing() {
+        for cause in ["Connection refused", "no such host", "the certificate has expired"] {
+            let kind = Kind::Transport { sent: Sent::No, cause: cause.to_owned() };
+            let error = Error { host: "h".to_owned(), kind };
+            assert_eq!(class(&error.classify(Presented::RefreshToken)), "not spent", "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_left_and_got_no_whole_answer_may_have_spent_its_token() {
+        for cause in
+            ["not within 15s", "Connection reset by peer", "end of file before message length reached"]
+        {
+            let kind = Kind::Transport { sent: Sent::Maybe, cause: cause.to_owned() };
+            let error = Error { host: "h".to_owned(), kind };
+            assert_eq!(class(&error.classify(Presented::RefreshToken)), "perhaps spent", "{cause}");
+            // A code is not presented twice whatever happened, and there is nothing else to spend.
+            assert_eq!(class(&error.classify(Presented::AuthorizationCode)), "not spent", "{cause}");
+            assert_eq!(class(&error.classify(Presented::ClientAlone)), "not spent", "{cause}");
+        }
+    }
+
+    #[test]
+    fn an_intermediary_does_not_know_what_the_issuer_did() {
+        for status in [408, 500, 502, 503, 504, 520, 599] {
+            for body in ["", "Bad Gateway", "<html><h1>502</h1>", "{}"] {
+                assert_eq!(class(&of_refresh(status, body)), "perhaps spent", "{status} {body}");
+            }
+            // An OAuth error is the issuer's own word.
+            assert_eq!(class(&of_refresh(status, &oauth("server_error"))), "not spent", "{status}");
+        }
+    }
+
+    #[test]
+    fn a_success_without_tokens_may_have_spent_the_token() {
+        for body in ["", "OK", "[]", "{}", r#"{"access_token":""}"#, r#"{"access_token":"#] {
+            assert_eq!(class(&of_refresh(200, body)), "perhaps spent", "{body}");
+        }
+    }
+
+    #[test]
+    fn a_definite_refusal_kills_the_token() {
+        for status in [400, 401, 403] {
+            assert_eq!(class(&of_refresh(status, &oauth("invalid_grant"))), "dead", "{status}");
+        }
+    }
+
+    #[test]
+    fn what_the_settings_get_wrong_spends_nothing() {
+        for code in ["invalid_client", "unauthorized_client", "invalid_scope", "unsupported_grant_type"] {
+            assert_eq!(class(&of_refresh(400, &oauth(code))), "not spent, and no use in trying", "{code}");
+        }
+        for status in [404, 405] {
+            assert_eq!(class(&of_refresh(status, "")), "not spent, and no use in trying", "{status}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_that_is_busy_spent_nothing() {
+        assert_eq!(class(&of_refresh(429, "")), "not spent");
+        for code in ["temporarily_unavailable", "slow_down"] {
+            for status in [400, 429, 503] {
+                assert_eq!(class(&of_refresh(status, &oauth(code))), "not spent", "{status} {code}");
+            }
+        }
+        for status in [429, 500, 503] {
+            let mut answer = Answer::plain(status, "");
+            answer.retry_after = Some(Duration::from_secs(7));
+            assert_eq!(class(&classified(&answer, Presented::RefreshToken)), "throttled", "{status}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_issuer_at_all_spends_nothing() {
+        let portal = "<!DOCTYPE html><title>Sign in to the Wi-Fi</title>";
+        for (status, body) in [
+            (301, ""),
+            (302, ""),
+            (303, ""),
+            (307, ""),
+            (308, ""),
+            (200, portal),
+            (403, portal),
+            (511, portal),
+            (511, ""),
+        ] {
+            assert_eq!(class(&of_refresh(status, body)), "not spent", "{status} {body}");
         }
     }
 

@@ -125,6 +125,9 @@ pub enum StoreError {
     /// There are no random numbers to seal with.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// Nothing failed now: an earlier daemon could not write here, and kept the tokens in another place.
+    #[error("the tokens rest outside of the state directory, which could not be written")]
+    Spilled,
     /// The call ended abnormally: a bug, which the log tells more about.
     #[error("a call of the store ended abnormally: see the daemon's log")]
     Abandoned,

@@ -24,6 +24,8 @@ pub struct Record {
     pub fingerprint: Fingerprint,
     /// The tokens.
     pub tokens: TokenSet,
+    /// Where it rests.
+    pub place: crate::store::journal::Place,
 }
 
 /// What was sealed is no record: our own mistake, or a change of the format that forgot its number.
@@ -114,7 +116,12 @@ impl Record {
         let subject = at_rest.subject.map(|subject| subject.into_owned().into());
         let tokens =
             TokenSet { access, refresh, id: id.transpose()?, subject, scope, header: at_rest.header };
-        Ok(Self { generation, fingerprint: at_rest.fingerprint, tokens })
+        Ok(Self {
+            generation,
+            fingerprint: at_rest.fingerprint,
+            tokens,
+            place: crate::store::journal::Place::State,
+        })
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Answered {
 pub struct Terms {
     /// When the request was sent: lifetimes are counted from here.
     pub sent_at: Moment,
+    /// Whether it was made for the account's own target.
+    pub purpose: Purpose,
     /// The origin of the token endpoint.
     pub origin: String,
     /// What is granted where the answer does not say (RFC 6749 §5.1).
@@ -41,6 +43,15 @@ pub struct Terms {
     pub client_id: String,
     /// The header in which the resource server wants the access token; absent means `authorization`.
     pub header: Option<String>,
+}
+
+/// For whom a renewal was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// For the account's own target: its tokens are the ones that the account holds.
+    Own,
+    /// For another target: of its tokens the refresh token alone outlives the daemon.
+    Other,
 }
 
 impl fmt::Debug for Answered {

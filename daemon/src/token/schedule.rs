@@ -17,7 +17,7 @@ const SHORT: Duration = Duration::from_secs(120);
 
 /// The lifetime that the schedule assumes where the issuer states none. Such a token is served until a renewal
 /// replaces it.
-const ASSUMED_LIFETIME: Duration = Duration::from_secs(3600);
+pub(crate) const ASSUMED_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Two successful renewals of one account lie at least this far apart, whatever the lifetime and whoever asks.
 pub const MIN_GAP: Duration = Duration::from_secs(10);

@@ -4,12 +4,15 @@
 //! [`Failure::Refused`] ends a login, and even then the access token is served to its end. There is one such state for
 //! the account's own target, and one for every other target that clients ask for.
 
+mod doubt;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::token::failure::Failure;
 use crate::token::need::{Need, TokenKind, is_alive, suffices};
+use crate::token::rotation::Doubt;
 use crate::token::schedule::{self, Jitter, Plan};
 use crate::token::{RefreshToken, TokenSet};
 
@@ -21,6 +24,8 @@ pub struct TokenState {
     renewal: Renewal,
     trouble: Option<Failure>,
     id_token: Promise,
+    /// Whether the refresh token may have been spent.
+    doubt: Option<Doubt>,
 }
 
 /// Whether a renewal may bring an ID token that lives longer.
@@ -61,6 +66,8 @@ pub enum SignedOut {
     Refused,
     /// The access token expired, and the issuer gave no refresh token with it.
     Expired,
+    /// The answer to a renewal got lost, and with it the refresh token that it may have held.
+    AmbiguousRotation,
 }
 
 /// How the renewal goes.
@@ -139,7 +146,14 @@ impl TokenState {
             Means::Grant => Renewal::OnDemand { from: now, failures: 0 },
             Means::Login => Renewal::Impossible { then: because },
         };
-        Self { means, held: Held::SignedOut(because), renewal, trouble: None, id_token: Promise::Open }
+        Self {
+            means,
+            held: Held::SignedOut(because),
+            renewal,
+            trouble: None,
+            id_token: Promise::Open,
+            doubt: None,
+        }
     }
 
     /// Returns the state of an account that holds tokens, obtained just now or read from the store.
@@ -154,7 +168,7 @@ impl TokenState {
             }
         };
         let id_token = if tokens.id.is_some() { Promise::Open } else { Promise::Broken };
-        Self { means, held: Held::SignedIn(Arc::new(tokens)), renewal, trouble: None, id_token }
+        Self { means, held: Held::SignedIn(Arc::new(tokens)), renewal, trouble: None, id_token, doubt: None }
     }
 
     /// Returns the state after a renewal. An ID token that the answer lacks is the earlier one, as long as it lives, and
@@ -175,6 +189,7 @@ impl TokenState {
     /// Takes over the refresh token that a renewal for another target brought in place of the one it was made with.
     /// The access token stays: a narrower one never takes its place.
     pub fn rotate(&mut self, refresh: RefreshToken) {
+        self.doubt = None;
         if let Held::SignedIn(tokens) = &mut self.held {
             Arc::make_mut(tokens).refresh = Some(refresh);
         }
@@ -182,9 +197,9 @@ impl TokenState {
 
     /// Returns what there is to renew with, if anything is.
     pub fn refresh_token(&self) -> Option<RefreshToken> {
-        match &self.held {
-            Held::SignedIn(tokens) => tokens.refresh.clone(),
-            Held::SignedOut(_) => None,
+        match (&self.held, self.renewal) {
+            (Held::SignedOut(_), _) | (_, Renewal::Impossible { .. }) => None,
+            (Held::SignedIn(tokens), _) => tokens.refresh.clone(),
         }
     }
 
@@ -302,8 +317,9 @@ impl TokenState {
 
     /// Notes that an attempt has begun, and returns the refresh token to make it with.
     pub fn begin(&mut self) -> Option<RefreshToken> {
+        let refresh = self.refresh_token();
         self.renewal = Renewal::InFlight { failures: self.failures() };
-        self.refresh_token()
+        refresh
     }
 
     /// Takes in how an attempt failed.
@@ -325,8 +341,13 @@ impl TokenState {
                 }
             }
             Failure::Refused { .. } | Failure::LoginRequired if self.means == Means::Login => {
+                let then = match self.doubt.take() {
+                    // It was good before its request got lost: its successor went with the answer.
+                    Some(_) => SignedOut::AmbiguousRotation,
+                    None => SignedOut::Refused,
+                };
                 self.forget_refresh_token();
-                Renewal::Impossible { then: SignedOut::Refused }
+                Renewal::Impossible { then }
             }
             Failure::Refused { .. } | Failure::LoginRequired | Failure::Misconfigured { .. } => {
                 let at = now.after(schedule::MISCONFIGURED_GAP);
@@ -338,6 +359,9 @@ impl TokenState {
 
     /// Makes an attempt possible at once: the settings, or the world, have changed.
     pub fn hasten(&mut self, now: Moment) {
+        if self.doubt.is_some() {
+            return;
+        }
         match &mut self.renewal {
             Renewal::Due { at, pull_from, failures } if *failures > 0 => {
                 *at = now;

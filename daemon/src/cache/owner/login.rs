@@ -13,7 +13,7 @@ use crate::cache::entry::NoLogin;
 use crate::cache::login::{LoginProgress, Outcome, Step};
 use crate::cache::owner::{Owner, Revocation, means};
 use crate::cache::view::Refusal;
-use crate::grant::{Flow, Login, Pasted};
+use crate::grant::{Flow, Login, Pasted, Wanted};
 use crate::token::failure::{Failure, told};
 use crate::token::state::{Held, Means, SignedOut, TokenState};
 
@@ -30,8 +30,14 @@ impl Owner {
         {
             self.end_login(LoginProgress::Cancelled);
         }
-        if self.login_step.is_none() {
-            self.login_step = Some(Step::begin(&self.source, flow));
+        if self.login_step.is_none() && self.last_try.is_none() {
+            match self.own.state.begin_last_try() {
+                Some(refresh) => {
+                    self.last_try = Some(flow);
+                    self.send_out(Wanted::Own, Some(refresh));
+                }
+                None => self.login_step = Some(Step::begin(&self.source, flow)),
+            }
             self.set_login(LoginProgress::Starting);
         }
         Ok(())
@@ -113,6 +119,9 @@ impl Owner {
     }
 
     pub(super) fn end_login(&mut self, progress: LoginProgress) {
+        if self.last_try.take().is_some() {
+            self.set_login(progress.clone());
+        }
         if let Some(step) = self.login_step.take() {
             if step.is_exchanging() {
                 tracing::warn!(account = %self.account.name, "dropping a login whose tokens were on their way");

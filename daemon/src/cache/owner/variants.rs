@@ -4,12 +4,13 @@
 //! is one. So their requests and the account's own go one after the other, and a refresh token that comes back in place
 //! of it is on disk before anybody gets anything.
 
+use crate::cache::attempt::{Errand, Outcome};
 use crate::cache::entry::Asked;
 use crate::cache::lane::Reply;
 use crate::cache::owner::{Owner, answer, jitter};
 use crate::cache::view::{Refusal, conclusion};
 use crate::clock::Moment;
-use crate::grant::Wanted;
+use crate::grant::{Unread, Wanted};
 use crate::token::failure::Failure;
 use crate::token::need::TokenKind;
 use crate::token::state::{Answer, Held, Means, Renewal, SignedOut, Unavailable};
@@ -76,6 +77,11 @@ impl Owner {
                 return Err(Refusal::InsufficientScope { missing });
             }
         }
+        if let (Some(_), Some(trouble)) = (state.doubt(), state.trouble()) {
+            // Whether the refresh token is good is for the account's own renewal to find out.
+            let retry_at = state.starts_at().unwrap_or(now);
+            return Err(Refusal::Unavailable(Unavailable::Failed { failure: trouble.clone(), retry_at }));
+        }
         if state.refresh_token().is_some() {
             return Ok(());
         }
@@ -89,17 +95,13 @@ impl Owner {
     }
 
     /// Takes in the outcome of an attempt for another target.
-    pub(super) async fn conclude_for(&mut self, target: &Target, outcome: Result<TokenSet, Failure>) {
+    pub(super) async fn conclude_for(&mut self, target: &Target, errand: &Errand, outcome: Outcome) {
         let account = self.account.name.clone();
         let now = self.clock.now();
         let is_by_login = self.own.state.means() == Means::Login;
-        match outcome.map(|tokens| self.of_same_subject(tokens)) {
-            Ok(TokenSet { refresh, access, id, subject, scope, header }) => {
+        match self.taken_in(errand, outcome).await {
+            Ok(TokenSet { refresh: _, access, id, subject, scope, header }) => {
                 tracing::info!(%account, "obtained an access token for another target");
-                if let Some(rotated) = refresh.filter(|_| is_by_login) {
-                    self.own.state.rotate(rotated);
-                    self.save().await;
-                }
                 if let Some(lane) = self.variants.get(target) {
                     let tokens = TokenSet { refresh: None, access, id, subject, scope, header };
                     lane.state = lane.state.renewed(tokens, now.moment, jitter());
@@ -128,6 +130,39 @@ impl Owner {
         }
     }
 
+    /// Takes in what an outcome means for the refresh token, which is the account's, and returns the rest of it.
+    async fn taken_in(&mut self, errand: &Errand, outcome: Outcome) -> Result<TokenSet, Failure> {
+        match outcome {
+            Outcome::Renewed(tokens) => {
+                let tokens = self.succeeding(tokens, errand);
+                let mut tokens = self.of_same_subject(tokens);
+                if let Some(refresh) = tokens.refresh.take().filter(|_| errand.refresh.is_some()) {
+                    self.own.state.rotate(refresh);
+                    self.save().await;
+                }
+                Ok(tokens)
+            }
+            Outcome::Overtaken(record) => {
+                self.adopt_later(record).await;
+                Err(Failure::transient("the account has other tokens now: ask again"))
+            }
+            Outcome::Failed(unread) if unread.successor.is_some() || is_ambiguous(&unread.failure) => {
+                let failure = unread.failure.clone();
+                self.fail_presented(errand, unread).await;
+                Err(failure)
+            }
+            Outcome::Unsent(failure) | Outcome::Failed(Unread { failure, .. }) => {
+                if let Some(refresh) = &errand.refresh {
+                    self.shelf.withdraw(&self.account, refresh, errand.earlier).await;
+                }
+                Err(failure)
+            }
+            Outcome::Abandoned => {
+                Err(Failure::transient("the renewal ended abnormally: see the daemon's log"))
+            }
+        }
+    }
+
     /// Tells those who wait for a target how it stands. Where the login has ended, they are told that instead.
     pub(super) fn settle_variant(&mut self, target: &Target, now: Moment) {
         match (self.can_obtain(target), self.variants.get(target)) {
@@ -151,4 +186,8 @@ impl Owner {
             }
         }
     }
+}
+
+fn is_ambiguous(failure: &Failure) -> bool {
+    matches!(failure, Failure::Ambiguous { .. })
 }

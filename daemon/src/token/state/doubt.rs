@@ -1,0 +1,72 @@
+//! What becomes of an account whose refresh token may have been spent.
+//!
+//! The access token is served to its end whatever happens. The thing to get wrong: a refresh token in doubt is not thrown
+//! away before it has had its last chance, for it may be as good as ever.
+
+use crate::clock::Moment;
+use crate::token::RefreshToken;
+use crate::token::failure::Failure;
+use crate::token::rotation::{self, Doubt, MOST_EVER, Profile, Remedy};
+use crate::token::schedule::Jitter;
+use crate::token::state::{Held, Renewal, SignedOut, TokenState};
+
+impl TokenState {
+    /// Returns what is known of a refresh token that may have been spent.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.doubt
+    }
+
+    /// Takes in that a presentation of the refresh token had no outcome that anybody knows.
+    pub fn lose_answer(
+        &mut self,
+        failure: Failure,
+        doubt: Doubt,
+        profile: Profile,
+        (now, jitter): (Moment, Jitter),
+    ) {
+        let Held::SignedIn(tokens) = &self.held else { return self.fail(failure, now, jitter) };
+        let profile = profile.learned(tokens.refresh.as_ref());
+        let failures = self.failures().saturating_add(1);
+        self.renewal = match rotation::remedy(profile, doubt, &tokens.access, now) {
+            Remedy::Carefree => return self.fail(failure, now, jitter),
+            Remedy::RetryAt(at) => Renewal::Due { at, pull_from: at, failures },
+            Remedy::Login => Renewal::Impossible { then: SignedOut::AmbiguousRotation },
+        };
+        self.doubt = Some(doubt);
+        self.trouble = Some(failure);
+    }
+
+    /// Tells whether a refresh token that nothing but a login helps has a last chance: to be presented when a person is
+    /// there, in place of asking them to log in.
+    pub fn has_last_try(&self) -> bool {
+        let is_given_up = self.renewal == Renewal::Impossible { then: SignedOut::AmbiguousRotation };
+        let is_held = matches!(&self.held, Held::SignedIn(tokens) if tokens.refresh.is_some());
+        is_given_up && is_held && self.doubt.is_some_and(|doubt| doubt.presentations < MOST_EVER)
+    }
+
+    /// Notes that the last try has begun, and returns the refresh token to make it with.
+    pub fn begin_last_try(&mut self) -> Option<RefreshToken> {
+        if !self.has_last_try() {
+            return None;
+        }
+        self.renewal = Renewal::InFlight { failures: self.failures() };
+        // What is in flight is no longer impossible.
+        self.refresh_token()
+    }
+
+    /// Gives the refresh token up after its last try.
+    pub fn give_up(&mut self, failure: Failure) {
+        self.doubt = None;
+        self.forget_refresh_token();
+        self.renewal = Renewal::Impossible { then: SignedOut::AmbiguousRotation };
+        self.trouble = Some(failure);
+    }
+
+    /// Returns what is to rest on disk: what is held, and a refresh token as long as it has a chance.
+    pub fn at_rest(&self, now: Moment) -> Held {
+        match &self.held {
+            Held::SignedIn(tokens) if self.doubt.is_some() && tokens.refresh.is_some() => self.held.clone(),
+            Held::SignedIn(_) | Held::SignedOut(_) => self.held(now),
+        }
+    }
+}
