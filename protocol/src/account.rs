@@ -103,6 +103,10 @@ pub struct AccountStatus {
     pub login: LoginState,
     /// The latest failure that no success has followed.
     pub last_error: Option<LastError>,
+    /// How many outcomes of renewals were dropped, since the daemon started, because something overtook them: a login, a
+    /// logout, other settings.
+    #[serde(default)]
+    pub dropped: u64,
     /// Settings that weaken this account's protection, in words.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -40,6 +40,7 @@ fn status(entry: &Entry, key: KeyKind, now: Now) -> AccountStatus {
         persistence: persistence(&view.stored, key),
         login: login::progress(view, now),
         last_error: last_error(view),
+        dropped: view.dropped,
         warnings: account
             .warnings()
             .into_iter()

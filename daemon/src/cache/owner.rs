@@ -85,6 +85,7 @@ impl Owner {
             variants: variants.snapshot(),
             login: LoginProgress::Idle,
             login_revision: 0,
+            dropped: 0,
         }));
         Self {
             account,
@@ -307,6 +308,7 @@ impl Owner {
             variants: self.variants.snapshot(),
             login: self.login.clone(),
             login_revision: self.login_revision,
+            dropped: self.dropped,
         }));
     }
 }

@@ -1,5 +1,6 @@
 //! The promises of an account's owner, in simulated time: hours pass in milliseconds, and no socket is involved.
 
+mod doubt;
 mod rejection;
 mod reload;
 mod variant;
@@ -76,6 +77,17 @@ struct Ledger {
     max_under_way: u32,
     /// The tokens of answers to renewals.
     given: Vec<TokenSet>,
+    /// How many of the next answers to renewals get lost, once they have been decided, or before.
+    lost_after: u32,
+    lost_before: u32,
+    /// The predecessor of the live refresh token is taken for it.
+    forgives: bool,
+    /// Renewals leave their refresh token in force.
+    keeps: bool,
+    /// The refresh tokens that were presented, in order.
+    presented: Vec<u32>,
+    /// How many logins were begun.
+    logins: u32,
 }
 
 impl FakeIssuer {
@@ -100,6 +112,12 @@ impl FakeIssuer {
             under_way: 0,
             max_under_way: 0,
             given: Vec::new(),
+            lost_after: 0,
+            lost_before: 0,
+            forgives: false,
+            keeps: false,
+            presented: Vec::new(),
+            logins: 0,
         })))
     }
 
@@ -122,14 +140,23 @@ impl FakeIssuer {
         ledger.requests += 1;
         assert!(!ledger.panics, "the source panics, as it was told to");
         let issued_at = ledger.clock.now().moment;
+        ledger.presented.extend(presented);
+        let lost = Failure::Ambiguous { message: "the answer got lost".into() };
+        if presented.is_some() && ledger.lost_before > 0 {
+            ledger.lost_before -= 1;
+            return Box::pin(async { Err(lost) });
+        }
+        let forgiven = ledger.forgives && presented.is_some_and(|token| token + 1 == ledger.live);
         let answer = match ledger.failures.pop_front() {
             Some(failure) => Err(failure),
             None if ledger.outage => Err(Failure::transient("the issuer is down")),
-            None if presented.is_some_and(|token| token != ledger.live) => {
+            None if !forgiven && presented.is_some_and(|token| token != ledger.live) => {
                 Err(Failure::Refused { message: "invalid_grant: the refresh token was used before".into() })
             }
             None => {
-                ledger.live += 1;
+                if !forgiven && !(ledger.keeps && presented.is_some()) {
+                    ledger.live += 1;
+                }
                 let number = if ledger.repeats_itself { String::new() } else { format!("-{}", ledger.live) };
                 let name = format!("at{number}");
                 let access =
@@ -142,6 +169,13 @@ impl FakeIssuer {
                 let scope = Scope::parse(ledger.scope);
                 Ok(TokenSet { refresh, id, subject, scope, ..TokenSet::of(access) })
             }
+        };
+        let answer = match answer {
+            Ok(_) if presented.is_some() && ledger.lost_after > 0 => {
+                ledger.lost_after -= 1;
+                Err(lost)
+            }
+            answer => answer,
         };
         let delay = ledger.delay;
         ledger.under_way += 1;
@@ -208,6 +242,7 @@ impl TokenSource for FakeIssuer {
 
     fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>> {
         let issuer = self.clone();
+        self.set(|ledger| ledger.logins += 1);
         Box::pin(async move {
             let until = issuer.0.lock().unwrap().clock.now().moment.after(5 * MINUTE);
             let prompt = match flow {
@@ -251,11 +286,16 @@ struct World {
     issuer: FakeIssuer,
     state: TempDir,
     store: Arc<Store>,
+    account: Account,
     entry: Arc<Entry>,
 }
 
 impl World {
     fn new(change: impl FnOnce(&mut Ledger)) -> Self {
+        Self::of(account("cli"), change)
+    }
+
+    fn of(account: Account, change: impl FnOnce(&mut Ledger)) -> Self {
         let clock = Clock::following_tokio();
         let issuer = FakeIssuer::new(&clock).with(change);
         let state = tempfile::tempdir().unwrap();
@@ -263,8 +303,8 @@ impl World {
         let sources = Sources::of_the_system(None);
         let store = Store::open(state.path(), KeyChoice::File, sources, clock.clone()).unwrap();
         let store = Arc::new(store);
-        let entry = start(account("cli"), &issuer, &store, &clock);
-        Self { clock, issuer, state, store, entry }
+        let entry = start(account.clone(), &issuer, &store, &clock);
+        Self { clock, issuer, state, store, account, entry }
     }
 
     async fn signed_in(change: impl FnOnce(&mut Ledger)) -> Self {
@@ -300,7 +340,7 @@ impl World {
     async fn restart(&mut self) {
         self.entry.close();
         self.entry.ended().await;
-        self.entry = start(account("cli"), &self.issuer, &self.store, &self.clock);
+        self.entry = start(self.account.clone(), &self.issuer, &self.store, &self.clock);
     }
 
     async fn token(&self) -> Result<Served, Refusal> {

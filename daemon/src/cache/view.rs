@@ -33,6 +33,8 @@ pub struct View {
     pub login: LoginProgress,
     /// Grows with every change of `login`.
     pub login_revision: u64,
+    /// How many outcomes of renewals were dropped because a login, a logout or other settings overtook them.
+    pub dropped: u64,
 }
 
 /// What the store said about an account.

@@ -81,6 +81,9 @@ impl Owner {
         }
         if let Some(flow) = flow {
             self.end_last_try(errand).await;
+            if self.closing {
+                return self.set_login(LoginProgress::Cancelled);
+            }
             self.login_step = Some(Step::begin(&self.source, flow));
         }
     }
