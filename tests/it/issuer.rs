@@ -6,6 +6,7 @@ use std::time::Duration;
 use integration_tests::http::{self, Request, Response};
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::fault::{Endpoint, Fault, GIANT, Point};
+use integration_tests::issuer::mix::Mix;
 use integration_tests::issuer::reply::Reply;
 use integration_tests::issuer::settings::{Client, Discovery, ExpiresIn, Rotation, Settings};
 use integration_tests::patience::{SOON, eventually};
@@ -77,6 +78,18 @@ fn within_the_grace_time_a_replaced_refresh_token_gives_the_same_successor() {
     let third = refresh(&issuer, text(&second, "refresh_token"));
     assert!(third["refresh_token"].is_string(), "{third}");
     assert_eq!(refresh(&issuer, text(&first, "refresh_token"))["error"], "invalid_grant", "two steps back");
+}
+
+#[test]
+fn an_issuer_may_give_the_spent_refresh_token_back_within_the_grace_time() {
+    let issuer = FakeIssuer::start(at_once(Rotation::GraceGivesBackSpent(Duration::from_secs(600))));
+    let first = log_in(&issuer);
+    let second = refresh(&issuer, text(&first, "refresh_token"));
+    assert_ne!(first["refresh_token"], second["refresh_token"]);
+    let again = refresh(&issuer, text(&first, "refresh_token"));
+    assert_eq!(first["refresh_token"], again["refresh_token"]);
+    assert_ne!(second["access_token"], again["access_token"]);
+    assert!(!issuer.ledger().lost(text(&second, "refresh_token")), "the successor is still the live one");
 }
 
 #[test]
@@ -299,6 +312,36 @@ fn requests_at_once_are_counted() {
         issuer.release();
     });
     assert_eq!(issuer.ledger().max_concurrent_token_requests, 3);
+}
+
+#[test]
+fn a_connection_that_is_reset_is_no_end_of_a_connection() {
+    let issuer = FakeIssuer::start(at_once(Rotation::Strict));
+    let login = log_in(&issuer);
+    let token = text(&login, "refresh_token");
+    for (point, lost) in
+        [(Point::BeforeRead, false), (Point::BeforeCommit, false), (Point::BeforeReply, true)]
+    {
+        issuer.break_next(1, Endpoint::Token, point, Fault::Reset);
+        assert_eq!(
+            try_refresh(&issuer, token).unwrap_err().kind(),
+            io::ErrorKind::ConnectionReset,
+            "{point:?}"
+        );
+        assert_eq!(issuer.ledger().lost(token), lost, "{point:?}");
+    }
+}
+
+#[test]
+fn a_bad_day_ends_when_it_is_mended() {
+    let issuer = FakeIssuer::start(at_once(Rotation::Repeated));
+    let login = log_in(&issuer);
+    let token = text(&login, "refresh_token");
+    let hang_up = vec![(Point::BeforeCommit, Fault::HangUp)];
+    issuer.break_some(Endpoint::Token, Mix::new(1, 100, hang_up));
+    assert!(try_refresh(&issuer, token).is_err());
+    issuer.mend();
+    assert!(refresh(&issuer, token)["access_token"].is_string());
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod fault;
 mod form;
 pub mod ledger;
 mod metadata;
+pub mod mix;
 pub mod reply;
 mod revocation;
 pub mod settings;
@@ -22,6 +23,7 @@ mod token;
 use std::future::pending;
 use std::net::TcpListener as Listener;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -33,6 +35,7 @@ use connection::Shown;
 use exchange::AuthorizationServer;
 use fault::{Endpoint, Fault, Point};
 use ledger::Ledger;
+use mix::Mix;
 use reply::Reply;
 use settings::Settings;
 
@@ -110,7 +113,13 @@ impl FakeIssuer {
 
     /// Returns a copy of what has happened so far.
     pub fn ledger(&self) -> Ledger {
-        self.server.decide(|books, _| books.ledger.clone())
+        self.ask(|ledger, _| ledger.clone())
+    }
+
+    /// Looks something up in what has happened so far, and at the time by which that is told. In a run of hours this is
+    /// cheaper than a copy.
+    pub fn ask<T>(&self, question: impl FnOnce(&Ledger, Duration) -> T) -> T {
+        self.server.decide(|books, now| question(&books.ledger, now))
     }
 
     /// Changes how it behaves from now on.
@@ -121,7 +130,7 @@ impl FakeIssuer {
     /// Tells whether a resource server that trusts this issuer would take an access token now.
     pub fn honours(&self, access_token: &str) -> bool {
         self.server.decide(|books, now| {
-            let mut known = books.ledger.access_tokens.iter();
+            let mut known = books.ledger.access_tokens.iter().rev();
             known.any(|known| known.token == access_token && !known.revoked && now < known.expires)
         })
     }
@@ -158,6 +167,11 @@ impl FakeIssuer {
     /// Lets something go wrong in every exchange at an endpoint until [`Self::mend`].
     pub fn break_every(&self, endpoint: Endpoint, point: Point, fault: Fault) {
         self.server.faults.plan_standing(endpoint, point, fault);
+    }
+
+    /// Lets something go wrong in a share of the exchanges at an endpoint, until [`Self::mend`].
+    pub fn break_some(&self, endpoint: Endpoint, mix: Mix) {
+        self.server.faults.plan_mix(endpoint, mix);
     }
 
     /// Lets nothing go wrong any more.

@@ -24,6 +24,7 @@ pub mod person;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod random;
 pub mod resource_server;
 mod server;
 pub mod shim;

@@ -5,9 +5,11 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,10 +19,12 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use super::fault::Fault;
 use crate::certificate::Identity;
 
 /// What an issuer with TLS shows to whoever connects.
@@ -30,7 +34,15 @@ pub(crate) type Shown = Arc<Mutex<Identity>>;
 pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<Infallible> {
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(serve_one(stream, router.clone()));
+        let router = router.clone();
+        tokio::spawn(async move {
+            // The same socket once more: it is closed last, when all that was said about it counts.
+            let socket = stream.as_fd().try_clone_to_owned().expect("a descriptor for a connection");
+            let end = serve_one(stream, router).await;
+            if end == End::Reset {
+                set_socket_linger(&socket, Some(Duration::ZERO)).expect("a socket can be told not to linger");
+            }
+        });
     }
 }
 
@@ -49,32 +61,44 @@ pub(crate) async fn serve_tls(listener: TcpListener, router: Router, shown: Show
     }
 }
 
-async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) -> End {
     let router = TowerToHyperService::new(router);
+    let end = Mutex::new(End::Quiet);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let answer = router.call(request);
         async {
-            match answer.await {
-                Ok(response) if response.extensions().get::<HangUp>().is_some() => {
+            let response = answer.await.unwrap_or_else(|never| match never {});
+            match response.extensions().get::<End>() {
+                Some(asked) => {
+                    *end.lock().unwrap() = *asked;
                     Err(io::Error::from(io::ErrorKind::ConnectionAborted))
                 }
-                Ok(response) => Ok(response),
-                Err(never) => match never {},
+                None => Ok(response),
             }
         }
     });
     // A connection that fails is what a fault asks for, or the business of the client at its other end.
     drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+    *end.lock().unwrap()
 }
 
-/// The mark of a response that must not be sent.
-#[derive(Clone, Copy, Debug)]
-struct HangUp;
+/// How a connection ends. On a response it is the mark that this must not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// As TCP has it.
+    Quiet,
+    /// With a reset.
+    Reset,
+}
 
-/// Returns what closes the connection without a byte.
-pub(crate) fn hang_up() -> Response {
+/// Returns what ends the connection without a byte, as a fault has it.
+pub(crate) fn hang_up(fault: &Fault) -> Response {
+    let end = match fault {
+        Fault::Reset => End::Reset,
+        Fault::Delay(_) | Fault::Answer(_) | Fault::HangUp | Fault::Giant | Fault::Garble => End::Quiet,
+    };
     let mut response = Response::new(Body::empty());
-    response.extensions_mut().insert(HangUp);
+    response.extensions_mut().insert(end);
     response
 }
 

@@ -125,7 +125,9 @@ impl Exchange {
                 fault.strike(made_up).await;
                 ControlFlow::Continue(())
             }
-            Some(fault) => ControlFlow::Break(fault.strike(made_up).await.map_or_else(hang_up, respond)),
+            Some(fault) => {
+                ControlFlow::Break(fault.strike(made_up).await.map_or_else(|| hang_up(fault), respond))
+            }
         }
     }
 
@@ -135,7 +137,7 @@ impl Exchange {
         if let Some(fault) = self.fault_at(Point::BeforeReply) {
             match fault.strike(reply).await {
                 Some(struck) => reply = struck,
-                None => return hang_up(),
+                None => return hang_up(fault),
             }
         }
         let is_held = self.server.faults.gate.is_closed(self.endpoint, Point::MidBody);
@@ -150,7 +152,7 @@ impl Exchange {
         let length = reply.body.len() + rest.len();
         // A client learns that a body is cut short from the length that it was promised.
         let promised = match fault {
-            None | Some(Fault::Delay(_) | Fault::HangUp | Fault::Garble) => Some(length),
+            None | Some(Fault::Delay(_) | Fault::HangUp | Fault::Reset | Fault::Garble) => Some(length),
             Some(Fault::Answer(_) | Fault::Giant) => None,
         };
         if let Some(length) = promised {

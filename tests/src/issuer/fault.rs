@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::mix::Mix;
 use super::reply::Reply;
 
 /// The endpoints that can be disturbed.
@@ -46,6 +47,8 @@ pub enum Fault {
     Answer(Reply),
     /// The connection ends.
     HangUp,
+    /// The connection is reset, as a crash or a middlebox would. In the middle of a body it ends.
+    Reset,
     /// The answer is far too big, and well-formed.
     Giant,
     /// The bytes of the answer are damaged.
@@ -64,7 +67,7 @@ impl Fault {
                 Some(reply)
             }
             Self::Answer(other) => Some(other.clone()),
-            Self::HangUp => None,
+            Self::HangUp | Self::Reset => None,
             Self::Giant => Some(reply.padded(GIANT)),
             Self::Garble => Some(reply.garbled()),
         }
@@ -75,6 +78,7 @@ impl Fault {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     planned: Mutex<Vec<Planned>>,
+    mixed: Mutex<Option<(Endpoint, Mix)>>,
     pub(crate) gate: Gate,
 }
 
@@ -103,12 +107,24 @@ impl Faults {
         self.planned.lock().unwrap().push(planned);
     }
 
-    pub(crate) fn clear(&self) {
-        self.planned.lock().unwrap().clear();
+    pub(crate) fn plan_mix(&self, endpoint: Endpoint, mix: Mix) {
+        *self.mixed.lock().unwrap() = Some((endpoint, mix));
     }
 
-    /// Takes what is planned for the exchange that begins now: the oldest plan for its endpoint.
+    pub(crate) fn clear(&self) {
+        self.planned.lock().unwrap().clear();
+        *self.mixed.lock().unwrap() = None;
+    }
+
+    /// Takes what is planned for the exchange that begins now: the oldest plan for its endpoint, else by chance.
     pub(crate) fn take(&self, endpoint: Endpoint) -> Option<(Point, Fault)> {
+        self.take_planned(endpoint).or_else(|| match &mut *self.mixed.lock().unwrap() {
+            Some((at, mix)) if *at == endpoint => mix.draw(),
+            Some(_) | None => None,
+        })
+    }
+
+    fn take_planned(&self, endpoint: Endpoint) -> Option<(Point, Fault)> {
         let mut planned = self.planned.lock().unwrap();
         let index = planned.iter().position(|plan| plan.endpoint == endpoint)?;
         let plan = &mut planned[index];

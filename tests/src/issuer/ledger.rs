@@ -119,6 +119,23 @@ impl Ledger {
             .collect()
     }
 
+    /// Returns how often a refresh token was presented although it had been replaced longer ago than the grace.
+    pub fn replayed_outside(&self, grace: Duration) -> usize {
+        let late = |token: &&RefreshToken| {
+            token.consumed.is_some_and(|at| token.replayed.iter().any(|again| *again > at + grace))
+        };
+        self.replayed().into_iter().filter(late).count()
+    }
+
+    /// Returns how many requests of a grant came within a minute, at most.
+    pub fn most_per_minute(&self, grant: &str) -> usize {
+        let times: Vec<Duration> = self.requests(grant).iter().map(|request| request.at).collect();
+        let within = |(index, first): (usize, &Duration)| {
+            times[index..].partition_point(|at| *at < *first + Duration::from_secs(60))
+        };
+        times.iter().enumerate().map(within).max().unwrap_or(0)
+    }
+
     /// Tells whether who holds this refresh token has lost a login that the issuer still keeps.
     pub fn lost(&self, held: &str) -> bool {
         self.family_of(held).is_none_or(|family| {
@@ -129,9 +146,11 @@ impl Ledger {
 
     /// Returns the family that a refresh token belongs to.
     pub fn family_of(&self, refresh_token: &str) -> Option<usize> {
-        self.families
-            .iter()
-            .position(|family| family.refresh_tokens.iter().any(|token| token.token == refresh_token))
+        let is_it = |token: &RefreshToken| token.token == refresh_token;
+        // What is asked about is nearly always new, and a run of hours makes many tokens.
+        let newest = |family: &Family| family.refresh_tokens.iter().rev().take(2).any(is_it);
+        let any = |family: &Family| family.refresh_tokens.iter().any(is_it);
+        self.families.iter().position(newest).or_else(|| self.families.iter().position(any))
     }
 
     /// Counts a new login and its first refresh token.
@@ -188,6 +207,42 @@ mod tests {
         assert!(ledger.lost("first"));
         assert!(!ledger.lost("second"));
         assert!(ledger.lost("never given"));
+    }
+
+    #[test]
+    fn a_replay_within_the_grace_is_told_from_a_late_one() {
+        let mut ledger = Ledger::default();
+        let family = ledger.open_family("cli", "all", "first".to_owned(), Duration::ZERO);
+        ledger.families[family].rotate("second".to_owned(), Duration::from_secs(1));
+        ledger.families[family].refresh_tokens[0].replayed.push(Duration::from_secs(11));
+        let late = |seconds| ledger.replayed_outside(Duration::from_secs(seconds));
+        assert_eq!((late(10), late(9)), (0, 1));
+    }
+
+    #[test]
+    fn the_busiest_minute_may_begin_at_any_request() {
+        let mut ledger = Ledger::default();
+        let request = |second| TokenRequest {
+            at: Duration::from_secs(second),
+            grant: "refresh_token".to_owned(),
+            outcome: "ok".to_owned(),
+            parameters: Vec::new(),
+        };
+        ledger.token_requests = [0, 50, 70, 109, 111].map(request).to_vec();
+        assert_eq!(ledger.most_per_minute("refresh_token"), 3);
+        assert_eq!(ledger.most_per_minute("device_code"), 0);
+    }
+
+    #[test]
+    fn an_old_refresh_token_is_known_among_many() {
+        let mut ledger = Ledger::default();
+        for family in ["a", "b"] {
+            let index = ledger.open_family("cli", "all", format!("{family}0"), Duration::ZERO);
+            (1..9).for_each(|n| ledger.families[index].rotate(format!("{family}{n}"), Duration::ZERO));
+        }
+        for (token, family) in [("b8", Some(1)), ("b0", Some(1)), ("a7", Some(0)), ("c0", None)] {
+            assert_eq!(ledger.family_of(token), family, "{token}");
+        }
     }
 
     #[test]

@@ -134,6 +134,18 @@ pub enum Rotation {
     Strict,
     /// It is replaced; presented again within this time it gives the same successor.
     Grace(Duration),
+    /// The same, but presented again it comes back itself in place of its successor, spent as it is.
+    GraceGivesBackSpent(Duration),
+}
+
+impl Rotation {
+    /// Returns how long a refresh token is taken after it was replaced.
+    pub fn grace(self) -> Duration {
+        match self {
+            Self::Omitted | Self::Repeated | Self::Strict => Duration::ZERO,
+            Self::Grace(grace) | Self::GraceGivesBackSpent(grace) => grace,
+        }
+    }
 }
 
 /// Where the metadata is.

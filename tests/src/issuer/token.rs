@@ -98,17 +98,19 @@ fn successor(
     };
     if let Some(consumed) = family.refresh_tokens[index].consumed {
         family.refresh_tokens[index].replayed.push(now);
+        if now > consumed + rotation.grace() || !is_last(index + 1, count) {
+            return Err(Replayed);
+        }
         return match rotation {
-            Rotation::Grace(grace) if now <= consumed + grace && is_last(index + 1, count) => {
-                Ok(Some(family.refresh_tokens[index + 1].token.clone()))
-            }
-            Rotation::Omitted | Rotation::Repeated | Rotation::Strict | Rotation::Grace(_) => Err(Replayed),
+            Rotation::Grace(_) => Ok(Some(family.refresh_tokens[index + 1].token.clone())),
+            Rotation::GraceGivesBackSpent(_) => Ok(Some(presented.to_owned())),
+            Rotation::Omitted | Rotation::Repeated | Rotation::Strict => Err(Replayed),
         };
     }
     match rotation {
         Rotation::Omitted => Ok(None),
         Rotation::Repeated => Ok(Some(presented.to_owned())),
-        Rotation::Strict | Rotation::Grace(_) => {
+        Rotation::Strict | Rotation::Grace(_) | Rotation::GraceGivesBackSpent(_) => {
             family.rotate(fresh.clone(), now);
             Ok(Some(fresh))
         }
