@@ -30,6 +30,8 @@ cargo clippy --workspace --all-targets -- -D warnings
 
 step 'programs'
 cargo build -p keyfob-daemon -p keyfob --bins
+# With the packages of the above, so that what they depend on is built once.
+cargo build -p keyfob-daemon -p keyfob --features keyfob-daemon/failpoints --bin keyfobd-failpoints
 
 step 'tests'
 cargo test --workspace

@@ -75,7 +75,7 @@ fn failure(error: &dyn std::error::Error) -> Obstacle {
 }
 
 #[expect(clippy::print_stderr, reason = "before there is a log, and for whoever started the daemon")]
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     match run(&Arguments::parse()) {
         Ok(code) => code,
@@ -114,6 +114,8 @@ struct Places {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Obstacle> {
     let variables = variables();
+    #[cfg(feature = "failpoints")]
+    arm(&variables)?;
     let places = find(arguments, &variables)?;
     if arguments.background {
         let config = places.paths.config.as_os_str();
@@ -133,6 +135,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Obstacle> {
         background::leave_session().map_err(|error| failure(&error))?;
     }
     serve(arguments, &places, config, variables)
+}
+
+/// Puts the plan of a test in force.
+#[cfg(feature = "failpoints")]
+fn arm(variables: &Variables) -> Result<(), Obstacle> {
+    let plan = variables.get(OsStr::new("KEYFOB_FAILPOINTS")).map(|plan| plan.to_string_lossy());
+    let plan = plan.unwrap_or_default().parse().map_err(|error| failure(&error))?;
+    keyfob_daemon::failpoint::arm(plan);
+    Ok(())
 }
 
 /// Says that a configuration has no mistake, and what it comes to.

@@ -9,7 +9,6 @@ use integration_tests::issuer::fault::{Endpoint, Fault, Point};
 use integration_tests::issuer::reply::Reply;
 use integration_tests::issuer::settings::{ExpiresIn, Rotation, Settings};
 use integration_tests::patience::{self, SOON, eventually};
-use integration_tests::person;
 use keyfob_protocol::account::AccountState;
 use keyfob_protocol::error::{ErrorCode, Exit};
 use keyfob_protocol::login::LoginState;
@@ -46,7 +45,7 @@ fn no_bad_answer_to_a_renewal_ends_a_login_or_takes_the_token_in_hand() {
     let accounts = names.iter().zip(&issuers).map(|(name, issuer)| config::account(name, issuer));
     let daemon =
         Daemon::start(&accounts.fold(HEAD.replace("prod", "a0"), |config, account| config + &account));
-    let tokens = log_all_in(&daemon, &names);
+    let tokens = daemon.log_all_in(&names);
     for (issuer, (point, fault)) in issuers.iter().zip(&bad) {
         issuer.break_every(Endpoint::Token, *point, fault.clone());
     }
@@ -101,7 +100,7 @@ fn answers_that_differ_within_the_rules_are_understood_6749_2_d7() {
     let accounts = names.iter().zip(&issuers).map(|(name, issuer)| config::account(name, issuer));
     let daemon =
         Daemon::start(&accounts.fold(HEAD.replace("prod", "a0"), |config, account| config + &account));
-    log_all_in(&daemon, &names);
+    daemon.log_all_in(&names);
     for (name, issuer) in names.iter().zip(&issuers) {
         let times = daemon.account(name).access_token.unwrap();
         let lifetime = times.expires_at.unwrap().duration_since(times.issued_at);
@@ -166,19 +165,4 @@ fn issuer_with_grace_after(point: Point) -> FakeIssuer {
         Point::BeforeReply | Point::MidBody => Rotation::Grace(Duration::from_secs(600)),
     };
     FakeIssuer::start(Settings { access_lifetime: LIFETIME, rotation, ..Settings::default() })
-}
-
-/// Logs all accounts in at the same time, and returns their tokens.
-fn log_all_in(daemon: &Daemon, names: &[String]) -> Vec<String> {
-    for name in names {
-        let (page, code) = daemon.begin_login(name);
-        person::approve(&page, &code);
-    }
-    names
-        .iter()
-        .map(|name| {
-            assert_eq!(daemon.login_outcome(name), LoginState::SignedIn);
-            daemon.token(name).access_token
-        })
-        .collect()
 }

@@ -12,6 +12,7 @@ use crate::http::{self, Request, Response};
 use crate::patience::{SOON, eventually, found};
 use crate::person;
 use crate::process::{Output, Process};
+use crate::programs;
 use crate::shim;
 
 /// A query for more life than any token of the stories has.
@@ -49,8 +50,36 @@ impl Daemon {
     /// Panics with its log where it ends instead.
     #[track_caller]
     pub fn start_again(&mut self) {
+        self.answers(self.home.spawn("keyfobd", &[]));
+    }
+
+    /// Starts the daemon with fail points in its home, and waits until it answers.
+    ///
+    /// # Panics
+    /// Panics with its log where it ends instead.
+    #[track_caller]
+    pub fn start_with(&mut self, failpoints: &str) {
+        self.answers(self.with(failpoints));
+    }
+
+    /// Runs the daemon with fail points in its home, until one of them kills it.
+    #[track_caller]
+    pub fn die(&mut self, failpoints: &str) {
         assert!(self.running.is_none(), "the daemon runs already");
-        let mut process = self.home.spawn("keyfobd", &[]);
+        self.running = Some(self.with(failpoints));
+        let output = self.wait();
+        assert_eq!(output.status, 128 + 9, "{failpoints}: {}", output.stderr);
+    }
+
+    fn with(&self, failpoints: &str) -> Process {
+        let mut command = self.home.command(programs::with_failpoints());
+        command.env("KEYFOB_FAILPOINTS", failpoints);
+        self.home.spawn_command(command)
+    }
+
+    #[track_caller]
+    fn answers(&mut self, mut process: Process) {
+        assert!(self.running.is_none(), "the daemon runs already");
         eventually(SOON, "keyfobd answers", || {
             if let Some(output) = process.ended() {
                 panic!("keyfobd ended: {output:?}");
@@ -235,6 +264,20 @@ impl Daemon {
             let login = self.api("GET", &path).json::<LoginStatus>().login;
             (!login.is_pending()).then_some(login)
         })
+    }
+
+    /// Logs accounts in at the same time, with a person who approves, and returns their access tokens.
+    #[track_caller]
+    pub fn log_all_in(&self, accounts: &[String]) -> Vec<String> {
+        for account in accounts {
+            let (page, code) = self.begin_login(account);
+            person::approve(&page, &code);
+        }
+        let logged_in = accounts.iter().map(|account| {
+            assert_eq!(self.login_outcome(account), LoginState::SignedIn, "{account}: {}", self.log());
+            self.token(account).access_token
+        });
+        logged_in.collect()
     }
 
     /// Logs an account in over the API, with a person who approves.

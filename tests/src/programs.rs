@@ -24,7 +24,43 @@ pub(crate) fn search_path() -> Option<OsString> {
     variable("PATH")
 }
 
+/// Returns the daemon with fail points, which lies beside the real one, after building it unless `KEYFOB_BIN_DIR` is set.
+///
+/// # Panics
+/// Panics with the command that builds it where it is missing.
+pub fn with_failpoints() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let program = directory().join("keyfobd-failpoints");
+        if variable("KEYFOB_BIN_DIR").is_none() {
+            cargo(&FAILPOINTS);
+        }
+        let command = FAILPOINTS.join(" ");
+        assert!(program.exists(), "no {}: cargo build {command} makes it", program.display());
+        program
+    })
+}
+
+/// The packages are those of [`PROGRAMS`], so that what they depend on is built once.
+const FAILPOINTS: [&str; 8] = [
+    "-p",
+    "keyfob-daemon",
+    "-p",
+    "keyfob",
+    "--features",
+    "keyfob-daemon/failpoints",
+    "--bin",
+    "keyfobd-failpoints",
+];
+
+const PROGRAMS: [&str; 5] = ["-p", "keyfob-daemon", "-p", "keyfob", "--bins"];
+
 fn build() -> PathBuf {
+    cargo(&PROGRAMS)
+}
+
+/// Lets cargo build something, and returns the directory that it is in.
+fn cargo(what: &[&str]) -> PathBuf {
     let this = env::current_exe().expect("the path of the running program");
     // target/PROFILE/deps/it-HASH for a test, target/PROFILE/demo for a program.
     let beside = this.parent().expect("a program is in a directory");
@@ -32,7 +68,8 @@ fn build() -> PathBuf {
     let target = profile.parent().expect("a profile's directory is in the target directory");
     let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "-p", "keyfob-daemon", "-p", "keyfob", "--bins"])
+        .args(["build", "--quiet"])
+        .args(what)
         .arg("--target-dir")
         .arg(target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));

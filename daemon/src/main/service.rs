@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::{Obstacle, failure};
+use super::{Obstacle, failure};
 
 /// How long clients have to read their last answers when all renewals are done.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
