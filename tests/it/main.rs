@@ -8,6 +8,7 @@ mod browser;
 mod browser_login;
 mod command;
 mod config;
+mod crash;
 mod credentials;
 mod flyte;
 mod flytekit;

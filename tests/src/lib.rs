@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod chromium;
 pub mod companion;
 pub mod config;
+pub mod crash;
 pub mod daemon;
 pub mod flyte2_backend;
 pub mod flyte_admin;
