@@ -31,6 +31,7 @@ mod pkce;
 mod random;
 #[cfg(test)]
 pub(crate) mod scripted_server;
+pub(crate) mod signing_key;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -13,8 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::grant::program::{self, Environment};
-use crate::oauth::client_assertion::{Assertor, InvalidKey, SigningKey};
+use crate::oauth::client_assertion::Assertor;
 use crate::oauth::client_auth::{Credentials, Proof};
+use crate::oauth::signing_key::{InvalidKey, SigningKey};
 use crate::oauth::{ClientAuthentication, ClientSecret};
 use crate::token::failure::Failure;
 
@@ -151,7 +152,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::oauth::client_assertion::tests::ec_pem;
+    use crate::oauth::signing_key::tests::ec_pem;
 
     fn file(mode: u32, contents: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();

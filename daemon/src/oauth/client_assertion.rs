@@ -8,86 +8,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::clock::Now;
 use crate::oauth::random;
+use crate::oauth::signing_key::{NotSigned, SigningKey};
 
 /// `client_assertion_type` (RFC 7523 §2.2).
 pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How long an assertion is good: for one request, and for clocks that differ by a minute.
 const LIFE: Duration = Duration::from_secs(120);
-
-/// The lines around a key that we can read.
-const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
-const END: &str = "-----END PRIVATE KEY-----";
-
-/// A text is no private key that we can sign with. It repeats nothing of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidKey {
-    #[error(
-        "the private key must be PEM with \"BEGIN PRIVATE KEY\": convert it with openssl pkcs8 -topk8 -nocrypt"
-    )]
-    NotPkcs8,
-    #[error("the private key must be an EC key on P-256 or an RSA key of at least 2048 bits")]
-    NotSupported,
-}
-
-/// An assertion could not be signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the system gives no random numbers to sign with")]
-pub(crate) struct NotSigned;
-
-/// A private key.
-pub(crate) enum SigningKey {
-    /// ES256.
-    Ec(EcdsaKeyPair),
-    /// RS256.
-    Rsa(RsaKeyPair),
-}
-
-impl SigningKey {
-    /// Reads a key in PKCS#8 PEM.
-    pub(crate) fn read(pem: &SecretString) -> Result<Self, InvalidKey> {
-        let text = pem.expose_secret();
-        let body =
-            text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).ok_or(InvalidKey::NotPkcs8)?.0;
-        let body: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());
-        let der = BASE64_STANDARD.decode(body.as_bytes()).map_err(|_| InvalidKey::NotPkcs8)?;
-        let der = Zeroizing::new(der);
-        let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &SystemRandom::new());
-        let rsa = || RsaKeyPair::from_pkcs8(&der).map(Self::Rsa).map_err(|_| InvalidKey::NotSupported);
-        ec.map(Self::Ec).or_else(|_| rsa())
-    }
-
-    fn algorithm(&self) -> &'static str {
-        match self {
-            Self::Ec(_) => "ES256",
-            Self::Rsa(_) => "RS256",
-        }
-    }
-
-    fn sign(&self, text: &[u8]) -> Result<Vec<u8>, NotSigned> {
-        let random = SystemRandom::new();
-        match self {
-            Self::Ec(key) => {
-                key.sign(&random, text).map(|signature| signature.as_ref().to_vec()).map_err(|_| NotSigned)
-            }
-            Self::Rsa(key) => {
-                let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, text, &mut signature).map_err(|_| NotSigned)?;
-                Ok(signature)
-            }
-        }
-    }
-}
 
 /// What assertions are made of.
 #[derive(Clone)]
@@ -109,7 +41,7 @@ impl fmt::Debug for Assertor {
 impl Assertor {
     /// Returns an assertion for one request.
     pub(crate) fn assertion(&self, client_id: &str, now: Now) -> Result<SecretString, NotSigned> {
-        let mut header = json!({ "alg": self.key.algorithm(), "typ": "JWT" });
+        let mut header = json!({ "typ": "JWT" });
         if let Some(key_id) = &self.key_id {
             header["kid"] = key_id.as_str().into();
         }
@@ -123,55 +55,19 @@ impl Assertor {
             "iat": issued,
             "exp": issued.saturating_add(life),
         });
-        let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
-        let signed =
-            format!("{}.{}", part(header.to_string().as_bytes()), part(claims.to_string().as_bytes()));
-        let signature = self.key.sign(signed.as_bytes())?;
-        Ok(format!("{signed}.{}", part(&signature)).into())
+        self.key.jwt(header, &claims)
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use ring::signature::{ECDSA_P256_SHA256_FIXED, KeyPair, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
-    use serde_json::Value;
-
+mod tests {
     use super::*;
     use crate::clock::Clock;
-
-    /// Returns a new EC key as PEM.
-    pub(crate) fn ec_pem() -> SecretString {
-        let der =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
-        format!("{BEGIN}\n{}\n{END}\n", BASE64_STANDARD.encode(der.as_ref())).into()
-    }
-
-    fn decoded(part: &str) -> Vec<u8> {
-        BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()
-    }
-
-    fn verified(assertion: &SecretString, key: &SigningKey) -> (Value, Value) {
-        let (signed, signature) = assertion.expose_secret().rsplit_once('.').unwrap();
-        let signature = decoded(signature);
-        match key {
-            SigningKey::Ec(key) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref())
-                    .verify(signed.as_bytes(), &signature)
-                    .unwrap()
-            }
-            SigningKey::Rsa(key) => {
-                UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public().as_ref())
-                    .verify(signed.as_bytes(), &signature)
-                    .unwrap()
-            }
-        }
-        let (header, claims) = signed.split_once('.').unwrap();
-        (serde_json::from_slice(&decoded(header)).unwrap(), serde_json::from_slice(&decoded(claims)).unwrap())
-    }
+    use crate::oauth::signing_key::tests::{ec_pem, verified};
 
     #[test]
     fn an_assertion_is_short_lived_unique_and_for_one_issuer_7523_1() {
-        let rsa = SecretString::from(include_str!("client_assertion/fixtures/rsa.pem"));
+        let rsa = SecretString::from(include_str!("signing_key/fixtures/rsa.pem"));
         for (pem, algorithm, key_id) in [(ec_pem(), "ES256", Some("k1")), (rsa, "RS256", None)] {
             let assertor = Assertor {
                 key: Arc::new(SigningKey::read(&pem).unwrap()),
@@ -189,25 +85,5 @@ pub(crate) mod tests {
             assert_ne!(claims["jti"], other["jti"]);
             assert!(!format!("{assertor:?}").contains("Ec"));
         }
-    }
-
-    #[test]
-    fn what_is_no_usable_key_is_told_without_repeating_it() {
-        let ec = ec_pem();
-        let good = ec.expose_secret();
-        for (text, expected) in [
-            (String::new(), InvalidKey::NotPkcs8),
-            ("CANARY".to_owned(), InvalidKey::NotPkcs8),
-            (good.replace("PRIVATE", "EC PRIVATE"), InvalidKey::NotPkcs8),
-            (good.replace("END", "STOP"), InvalidKey::NotPkcs8),
-            (format!("{BEGIN}\nCANARY!\n{END}"), InvalidKey::NotPkcs8),
-            (format!("{BEGIN}\nQ0FOQVJZ\n{END}"), InvalidKey::NotSupported),
-            (good.replace("MIG", "MIH"), InvalidKey::NotSupported),
-        ] {
-            let Err(invalid) = SigningKey::read(&text.clone().into()) else { panic!("{text}") };
-            assert_eq!(invalid, expected, "{text}");
-        }
-        // Text around the key, and lines of any length, are fine.
-        assert!(SigningKey::read(&format!("Bag Attributes\n{}", good.replace('\n', "\r\n")).into()).is_ok());
     }
 }

@@ -9,8 +9,9 @@ use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use crate::clock::Now;
-use crate::oauth::client_assertion::{self, Assertor, NotSigned};
+use crate::oauth::client_assertion::{self, Assertor};
 use crate::oauth::form::Form;
+use crate::oauth::signing_key::NotSigned;
 
 /// A client, ready to prove its identity.
 #[derive(Clone, Debug)]
@@ -86,8 +87,8 @@ fn encoded(text: &str) -> Zeroizing<String> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::oauth::client_assertion::SigningKey;
-    use crate::oauth::client_assertion::tests::ec_pem;
+    use crate::oauth::signing_key::SigningKey;
+    use crate::oauth::signing_key::tests::ec_pem;
 
     fn applied(proof: Proof) -> (String, Option<String>) {
         let credentials = Credentials { client_id: "my id".to_owned(), proof };
