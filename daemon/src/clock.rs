@@ -4,16 +4,32 @@
 //! wall clock serves display, and restarts, where the boot clock has begun again. The thing to get wrong: a [`Moment`]
 //! means nothing in another boot, so what goes to disk is a [`Stamp`].
 
+#![deny(clippy::arithmetic_side_effects)]
+
+mod alarm;
+pub mod jump;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod tests;
+mod timer;
+#[cfg(target_os = "linux")]
+mod timerfd;
+
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
 
-/// The longest stretch that a sleep is trusted for. Timers of the runtime stand still during suspend, so after a
-/// resume a sleeper looks at the boot clock again within this time.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+use crate::clock::alarm::{Alarm, Sleep};
+use crate::clock::jump::Jumps;
+
+/// A wall clock that shows this much less than when a life began was set right in the meantime. One that shows still less
+/// tells nothing about the time between.
+const SET_RIGHT: Duration = Duration::from_secs(60);
 
 /// A point on the boot clock of this boot. May lie before the boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,62 +88,49 @@ pub struct Stamp {
     wall: Timestamp,
 }
 
-/// The clocks.
+/// The clocks. Clones share one timer.
 #[derive(Clone, Debug)]
 pub struct Clock {
     boot: BootId,
     source: Source,
+    alarm: Arc<Alarm>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Source {
     System,
     #[cfg(test)]
-    Tokio {
-        origin: Now,
-        started: tokio::time::Instant,
-    },
+    Simulated(Arc<simulated::Simulated>),
 }
 
 impl Clock {
     /// Returns the clocks of the machine.
     pub fn system() -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { boot: BootId(boot.trim().to_owned()), source: Source::System }
+        Self::with(BootId(boot.trim().to_owned()), Source::System)
     }
 
-    /// Returns clocks that follow the runtime's own, so that a paused runtime moves expiry and sleeping alike.
-    #[cfg(test)]
-    pub(crate) fn following_tokio() -> Self {
-        let wall = "2026-11-21T12:00:00Z".parse().expect("a literal timestamp");
-        let origin = Now { moment: Moment(SignedDuration::from_hours(1)), wall };
-        Self {
-            boot: BootId("a-test".to_owned()),
-            source: Source::Tokio { origin, started: tokio::time::Instant::now() },
-        }
+    fn with(boot: BootId, source: Source) -> Self {
+        Self { boot, source, alarm: Arc::default() }
     }
 
     /// Reads both clocks.
     pub fn now(&self) -> Now {
-        match self.source {
+        match &self.source {
             Source::System => Now { moment: boot_time(), wall: wall_time() },
             #[cfg(test)]
-            Source::Tokio { origin, started } => {
-                let moment = origin.moment.after(started.elapsed());
-                Now { moment, wall: origin.wall_at(moment) }
-            }
+            Source::Simulated(simulated) => simulated.now(),
         }
     }
 
-    /// Waits until a moment has come.
+    /// Waits until a moment has come, through suspend as well.
     pub async fn sleep_until(&self, moment: Moment) {
-        loop {
-            let left = moment.since(self.now().moment);
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
-        }
+        Sleep::new(self, moment).await;
+    }
+
+    /// Tells of the jumps of the clocks from now on.
+    pub fn jumps(&self) -> Jumps {
+        Jumps::of(self)
     }
 
     /// Returns a moment in the form that survives this boot.
@@ -143,6 +146,17 @@ impl Clock {
             self.now().moment_at(stamp.wall)
         }
     }
+
+    /// Returns the beginning and the end of a life. By a wall clock that has gone back behind its beginning, as one without
+    /// a battery does, nobody can tell whether it goes on: then it has just ended.
+    pub fn life(&self, from: &Stamp, until: Option<&Stamp>) -> (Moment, Option<Moment>) {
+        let (now, start) = (self.now().moment, self.moment(from));
+        let end = until.map(|until| self.moment(until));
+        if start <= now.after(SET_RIGHT) {
+            return (start, end);
+        }
+        (now.before(end.map_or(Duration::ZERO, |end| end.since(start))), Some(now))
+    }
 }
 
 fn boot_time() -> Moment {
@@ -154,59 +168,13 @@ fn boot_time() -> Moment {
     Moment(SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one reader of the wall clock")]
 fn wall_time() -> Timestamp {
-    Timestamp::now()
+    let time = rustix::time::clock_gettime(ClockId::Realtime);
+    let nanoseconds = i32::try_from(time.tv_nsec).unwrap_or(0);
+    let beyond = if time.tv_sec < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::new(time.tv_sec, nanoseconds).unwrap_or(beyond)
 }
 
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(boot: &str, since_boot_hours: i64, wall: &str) -> (Clock, Now) {
-        let now =
-            Now { moment: Moment(SignedDuration::from_hours(since_boot_hours)), wall: wall.parse().unwrap() };
-        let started = tokio::time::Instant::now();
-        (Clock { boot: BootId(boot.to_owned()), source: Source::Tokio { origin: now, started } }, now)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stamp_ignores_the_wall_clock_within_one_boot() {
-        let (before, now) = at("boot-1", 5, "2026-11-21T12:00:00Z");
-        let stamp = before.stamp(now.moment.after(Duration::from_secs(60)));
-        let (set_back_a_year, later) = at("boot-1", 5, "2025-11-21T12:00:00Z");
-        assert_eq!(set_back_a_year.moment(&stamp).since(later.moment), Duration::from_secs(60));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stamp_follows_the_wall_clock_into_the_next_boot() {
-        let (before, now) = at("boot-1", 5, "2026-11-21T12:00:00Z");
-        let stamp = before.stamp(now.moment.after(Duration::from_secs(3600)));
-        let (rebooted, now) = at("boot-2", 0, "2026-11-21T12:30:00Z");
-        assert_eq!(rebooted.moment(&stamp).since(now.moment), Duration::from_secs(1800));
-        let (much_later, now) = at("boot-2", 0, "2026-11-22T12:00:00Z");
-        assert_eq!(much_later.moment(&stamp).since(now.moment), Duration::ZERO);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_arithmetic_on_moments_can_overflow() {
-        let (_, now) = at("boot-1", 0, "2026-11-21T12:00:00Z");
-        let last = now.moment.after(Duration::MAX).after(Duration::MAX);
-        assert!(last > now.moment);
-        assert_eq!(now.moment.since(last), Duration::ZERO);
-        assert_eq!(now.wall_at(last), Timestamp::MAX);
-        assert!(now.moment_at(Timestamp::MIN) < now.moment);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_sleeper_wakes_at_its_moment_however_far_away() {
-        let clock = Clock::following_tokio();
-        let moment = clock.now().moment.after(Duration::from_secs(8 * 3600));
-        clock.sleep_until(moment).await;
-        assert_eq!(clock.now().moment, moment);
-    }
 }
