@@ -31,7 +31,7 @@ use keyfob_daemon::flyte::keyring::Keyrings;
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
 use keyfob_daemon::oauth::transport::Transport;
-use keyfob_daemon::store::{OpenError, Sources, Store};
+use keyfob_daemon::store::{Location, OpenError, Sources, Store};
 use keyfob_daemon::token::failure::told;
 use keyfob_protocol::paths::Paths;
 use listenfd::ListenFd;
@@ -165,7 +165,8 @@ fn serve(
     let clock = Clock::system();
     let credential = variables.get(OsStr::new("CREDENTIALS_DIRECTORY"));
     let keys = Sources::of_the_system(credential.map(|directory| Path::new(directory).join(KEY_CREDENTIAL)));
-    let store = match Store::open(&places.paths.state, config.store, keys, clock.clone()) {
+    let location = Location { state: places.paths.state.clone(), spill: places.paths.spill.clone() };
+    let store = match Store::open(&location, config.store, keys, clock.clone()) {
         Ok(store) => store,
         Err(OpenError::InUse { pid, .. }) if answers_soon(&places.socket) => {
             return Ok(already_running(arguments, &places.socket, pid));

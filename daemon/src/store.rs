@@ -10,13 +10,15 @@
 //!   store.json                where the key is: chosen once
 //!   key                       the key, where it is kept in a file
 //!   accounts/NAME.sealed      the tokens of an account
+//!   accounts/NAME.journal     a renewal of them that is under way: what it is about to do, and the answer to it
 //!   accounts/NAME.login       a device login of it that waits for a person
 //! ```
 
 mod choice;
 mod directory;
+mod disk;
 mod error;
-pub mod journal;
+mod journal;
 pub mod key;
 mod key_file;
 mod keyring;
@@ -27,9 +29,10 @@ mod record;
 mod sealed_file;
 mod shelf;
 mod slot;
+mod spill;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use keyfob_protocol::account::AccountName;
@@ -37,16 +40,17 @@ use keyfob_protocol::daemon::{KeyKind, StoreState, StoreStatus};
 
 use crate::clock::Clock;
 use crate::store::choice::{Decision, Recorded, Sealed, Unread};
-use crate::store::key::{Key, KeyChoice, KeySource};
+use crate::store::disk::Disk;
+use crate::store::key::{KeyChoice, KeySource};
 use crate::store::lock::{Lock, LockError};
 use crate::store::master_key::{MasterKey, Places, locked};
-use crate::store::sealed_file::{Opened, Refusal};
 use crate::store::shelf::Shelf;
-use crate::store::slot::Slot;
+use crate::store::spill::Spill;
 
 pub use crate::store::choice::KeyPlace;
 pub use crate::store::directory::{FileError, Problem};
 pub use crate::store::error::{OpenError, StoreError};
+pub use crate::store::journal::{Begun, Intent, Journal, Left, Place};
 pub use crate::store::key_file::Credential;
 pub use crate::store::keyring::Keyring;
 pub use crate::store::login::PendingLogin;
@@ -58,6 +62,22 @@ pub struct Store {
     rest: Rest,
     clock: Clock,
     _lock: Lock,
+}
+
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The state directory.
+    pub state: PathBuf,
+    /// A directory for what the state directory does not take, where the machine has one: in memory, for this boot.
+    pub spill: Option<PathBuf>,
+}
+
+impl Location {
+    /// Returns a state directory without a place to spill to.
+    pub fn of(state: impl Into<PathBuf>) -> Self {
+        Self { state: state.into(), spill: None }
+    }
 }
 
 /// Where the key can come from, beside a file in the state directory.
@@ -85,14 +105,6 @@ enum Rest {
     Disk(Disk),
 }
 
-#[derive(Debug)]
-struct Disk {
-    key: MasterKey,
-    shelf: Arc<Shelf>,
-    /// One call at a time: what one reads, another must not replace before the first has decided about it.
-    turn: Mutex<()>,
-}
-
 impl Store {
     /// Opens the store in a state directory, and makes it where there is none. Settles where its key is; never asks a
     /// person; takes a few seconds at the most.
@@ -103,17 +115,18 @@ impl Store {
     /// Fails where another daemon has the directory, where others may enter it, and where starting anyway would put
     /// stored tokens at risk.
     pub fn open(
-        directory: &Path,
+        location: &Location,
         choice: KeyChoice,
         sources: Sources,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let state_directory = Arc::new(directory::Directory::open(directory)?);
+        let state_directory = Arc::new(directory::Directory::open(&location.state)?);
         let lock = Lock::take(&state_directory).map_err(|error| match error {
-            LockError::Held { pid } => OpenError::InUse { pid, directory: directory.to_owned() },
+            LockError::Held { pid } => OpenError::InUse { pid, directory: location.state.clone() },
             LockError::File(error) => error.into(),
         })?;
         let shelf = Arc::new(Shelf::open(&state_directory)?);
+        let spill = Spill::of(location.spill.as_deref(), state_directory.path());
         let decision = decide(choice, &state_directory, &shelf)?;
         let places = Places {
             keyring: sources.keyring,
@@ -130,10 +143,11 @@ impl Store {
             Decision::Take(place) => MasterKey::take(places, place, &clock)?,
             Decision::TakeFirst => MasterKey::take_first(places, &clock)?,
         };
-        Ok(Self { rest: Rest::Disk(Disk { key, shelf, turn: Mutex::default() }), clock, _lock: lock })
+        Ok(Self { rest: Rest::Disk(Disk { key, shelf, spill, turn: Mutex::default() }), clock, _lock: lock })
     }
 
-    /// Reads what rests for an account, whatever it is bound to: comparing the fingerprint is up to the caller.
+    /// Reads what rests for an account, whatever it is bound to: comparing the fingerprint is up to the caller. It may
+    /// have been spilled, which the record says.
     ///
     /// # Errors
     /// See [`StoreError`]. After [`StoreError::Corrupt`] nothing rests for the account.
@@ -146,7 +160,8 @@ impl Store {
 
     /// Makes a record rest for an account, in place of the one that does. When it returns, the record is on disk.
     ///
-    /// The generation on disk always grows: where a later one rests than the record has, the record gets the next.
+    /// The generation on disk always grows: where a later one rests than the record has, the record gets the next. What
+    /// was spilled for the account is not needed any more, and is removed.
     ///
     /// # Errors
     /// See [`StoreError`]. The record that rested before still does.
@@ -160,20 +175,29 @@ impl Store {
         }
     }
 
-    /// Removes what rests for an account. Needs no key, so that logging out is always possible.
+    /// Makes a record rest outside of the state directory, until that can be written or the machine is started anew.
     ///
     /// # Errors
-    /// Fails where the file cannot be removed, or is not ours to remove.
+    /// See [`StoreError`]. What rested before still does.
+    pub fn spill(&self, account: &AccountName, record: &Record) -> Result<(), StoreError> {
+        match &self.rest {
+            Rest::Memory(_) => self.save(account, record),
+            Rest::Disk(disk) => disk.spill(account, record, &self.clock),
+        }
+    }
+
+    /// Removes what rests for an account: its tokens, and the journal of a renewal of them. Needs no key, so that logging
+    /// out is always possible.
+    ///
+    /// # Errors
+    /// Fails where a file cannot be removed, or is not ours to remove.
     pub fn delete(&self, account: &AccountName) -> Result<(), StoreError> {
         match &self.rest {
             Rest::Memory(records) => {
                 locked(records).remove(account);
                 Ok(())
             }
-            Rest::Disk(disk) => {
-                let _turn = locked(&disk.turn);
-                Ok(disk.shelf.scrub(Slot::tokens(account))?)
-            }
+            Rest::Disk(disk) => disk.delete(account),
         }
     }
 
@@ -211,660 +235,5 @@ fn decide(
     })
 }
 
-impl Disk {
-    fn load(&self, account: &AccountName, clock: &Clock) -> Result<Option<Record>, StoreError> {
-        let key = self.key.get(clock)?;
-        let _turn = locked(&self.turn);
-        match self.resting(account, &key, clock)? {
-            Resting::Nothing => Ok(None),
-            Resting::Record(record) => Ok(Some(record)),
-            Resting::Damaged => Err(StoreError::Corrupt { aside: self.set_aside(account, clock)? }),
-        }
-    }
-
-    fn save(&self, account: &AccountName, record: &Record, clock: &Clock) -> Result<(), StoreError> {
-        let key = self.key.get(clock)?;
-        let json = record.to_json(clock);
-        let bytes = json.len() + sealed_file::OVERHEAD;
-        if bytes > Shelf::LONGEST_FILE {
-            return Err(StoreError::TooLarge { bytes });
-        }
-        let _turn = locked(&self.turn);
-        let generation = match self.resting(account, &key, clock)? {
-            Resting::Nothing => record.generation,
-            Resting::Record(resting) => record.generation.max(resting.generation.saturating_add(1)),
-            Resting::Damaged => {
-                let aside = self.set_aside(account, clock)?;
-                tracing::warn!(%account, aside = %aside.display(), "the tokens on disk were damaged");
-                record.generation
-            }
-        };
-        let sealed = sealed_file::seal(&key, Slot::tokens(account), generation, json)?;
-        Ok(self.shelf.replace(Slot::tokens(account), &sealed)?)
-    }
-
-    fn resting(&self, account: &AccountName, key: &Key, clock: &Clock) -> Result<Resting, StoreError> {
-        let Some(sealed) = self.shelf.read(Slot::tokens(account))? else { return Ok(Resting::Nothing) };
-        match sealed_file::open(key, Slot::tokens(account), &sealed) {
-            Ok(Opened { generation, plaintext }) => {
-                let record = Record::from_json(generation, &plaintext, clock);
-                Ok(record.map_or(Resting::Damaged, Resting::Record))
-            }
-            Err(Refusal::Corrupt) => Ok(Resting::Damaged),
-            Err(Refusal::NewerFormat) => {
-                Err(StoreError::NewerFormat { path: self.shelf.path_of(Slot::tokens(account)) })
-            }
-            Err(Refusal::WrongKey) => Err(StoreError::WrongKey {
-                sealed: self.shelf.path_of(Slot::tokens(account)),
-                place: self.key.place(),
-            }),
-        }
-    }
-
-    fn set_aside(&self, account: &AccountName, clock: &Clock) -> Result<PathBuf, StoreError> {
-        Ok(self.shelf.set_aside(Slot::tokens(account), clock.now().wall)?)
-    }
-}
-
-/// What a sealed file turns out to be.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it lives for a few lines")]
-enum Resting {
-    Nothing,
-    Record(Record),
-    Damaged,
-}
-
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::time::Duration;
-
-    use secrecy::ExposeSecret;
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::account::Fingerprint;
-    use crate::store::key::KeyError;
-    use crate::store::master_key::RETRY;
-    use crate::token::{AccessToken, IdToken, RefreshToken, TokenSet};
-
-    #[tokio::test(start_paused = true)]
-    async fn a_record_outlives_the_daemon() {
-        let machine = Machine::new();
-        let saved = machine.record(1, "at-1");
-        let store = machine.open(KeyChoice::File).unwrap();
-        assert!(store.load(&name("prod")).unwrap().is_none());
-        tokio::time::advance(Duration::from_secs(60)).await;
-        store.save(&name("prod"), &saved).unwrap();
-        drop(store);
-        tokio::time::advance(Duration::from_secs(60)).await;
-        let loaded = machine.open(KeyChoice::Auto).unwrap().load(&name("prod")).unwrap().unwrap();
-        assert_eq!((loaded.generation, &loaded.fingerprint), (1, &saved.fingerprint));
-        assert_eq!(loaded.tokens.access.secret().expose_secret(), "at-1-CANARY");
-        assert_eq!(loaded.tokens.access.issued_at, saved.tokens.access.issued_at);
-        assert_eq!(loaded.tokens.access.expires_at, saved.tokens.access.expires_at);
-        assert_eq!(loaded.tokens.scope, saved.tokens.scope);
-        assert_eq!(loaded.tokens.header.as_deref(), Some("flyte-authorization"));
-        let id = loaded.tokens.id.unwrap();
-        assert_eq!(
-            (id.secret().expose_secret(), id.expires_at),
-            ("id-CANARY", saved.tokens.access.expires_at)
-        );
-        let refresh = loaded.tokens.refresh.unwrap();
-        assert_eq!(refresh.secret.expose_secret(), "rt \"CANARY\" \u{e9}\n");
-        assert_eq!(refresh.origin, "https://login.example.com");
-    }
-
-    /// The files are as the first version wrote them. They must open in every later one.
-    #[tokio::test(start_paused = true)]
-    async fn a_store_of_the_first_format_opens_for_ever() {
-        let machine = Machine::new();
-        drop(machine.open(KeyChoice::File).unwrap());
-        machine.write("key", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".as_bytes());
-        machine.write("store.json", br#"{"format":1,"key":"file","key_id":"8e9f6f335dc1fd33"}"#);
-        machine.write("accounts/prod.sealed", include_bytes!("store/fixtures/v1.sealed"));
-        let store = machine.open(KeyChoice::Auto).unwrap();
-        let record = store.load(&name("prod")).unwrap().unwrap();
-        assert_eq!(record.generation, 42);
-        assert_eq!(serde_json::to_string(&record.fingerprint).unwrap(), r#""a-fingerprint""#);
-        assert_eq!(record.tokens.access.secret().expose_secret(), "an-access-token");
-        // It was written in an earlier boot, ten minutes ago, for an hour.
-        let now = machine.clock.now().moment;
-        assert_eq!(now.since(record.tokens.access.issued_at), Duration::from_secs(600));
-        assert_eq!(record.tokens.access.remaining(now), Some(Duration::from_secs(3000)));
-        assert!(record.tokens.id.is_none() && record.tokens.header.is_none());
-        let refresh = record.tokens.refresh.unwrap();
-        assert_eq!(
-            (refresh.secret.expose_secret(), &*refresh.origin),
-            ("a-refresh-token", "https://login.example.com")
-        );
-        assert_eq!(record.tokens.scope.to_string(), "all offline");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_state_directory_has_one_daemon() {
-        let machine = Machine::new();
-        let first = machine.open(KeyChoice::File).unwrap();
-        let second = machine.open(KeyChoice::File).unwrap_err();
-        assert!(
-            matches!(second, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()),
-            "{second:?}"
-        );
-        drop(first);
-        machine.open(KeyChoice::File).unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_at_rest_and_no_debug_form_shows_a_secret() {
-        let machine = Machine::new();
-        let record = machine.record(1, "at");
-        let key = Key::parse(&[b'K'; 32]).unwrap();
-        machine.keyring.holds(&key);
-        for choice in [KeyChoice::Keyring, KeyChoice::Memory] {
-            let store = machine.open(choice).unwrap();
-            store.save(&name("prod"), &record).unwrap();
-            let shown = format!("{store:?} {:?}", store.load(&name("prod")));
-            assert!(
-                !shown.contains("CANARY") && !shown.contains("KKKK") && !shown.contains("75, 75"),
-                "{shown}"
-            );
-            store.delete(&name("prod")).unwrap();
-        }
-        machine.open(KeyChoice::Keyring).unwrap().save(&name("prod"), &record).unwrap();
-        for (path, content) in machine.files() {
-            for secret in [&b"CANARY"[..], key.bytes(), key.to_hex().as_bytes()] {
-                assert!(
-                    !content.windows(secret.len()).any(|window| window == secret),
-                    "{path:?} shows a secret"
-                );
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn auto_takes_the_first_place_that_there_is() {
-        let machine = Machine::new();
-        machine.keyring.is(Mood::Absent);
-        let store = machine.open(KeyChoice::Auto).unwrap();
-        let status = store.status();
-        assert_eq!((status.key, status.state), (KeyKind::File, StoreState::Open));
-        assert!(status.note.unwrap().contains(machine.path("key").to_str().unwrap()));
-
-        let machine = Machine::new();
-        machine.keyring.is(Mood::Absent);
-        fs::write(machine.credential(), "ab".repeat(32)).unwrap();
-        let status = machine.open(KeyChoice::Auto).unwrap().status();
-        assert_eq!(status, StoreStatus { key: KeyKind::Credential, state: StoreState::Open, note: None });
-        assert!(!machine.path("key").exists());
-
-        let machine = Machine::new();
-        fs::write(machine.credential(), "ab".repeat(32)).unwrap();
-        let status = machine.open(KeyChoice::Auto).unwrap().status();
-        assert_eq!(status, StoreStatus { key: KeyKind::Keyring, state: StoreState::Open, note: None });
-        assert!(machine.keyring.desktop().item.is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_locked_keyring_is_never_a_quieter_store() {
-        let machine = Machine::new();
-        fs::write(machine.credential(), "ab".repeat(32)).unwrap();
-        machine.keyring.is(Mood::Locked);
-        let store = machine.open(KeyChoice::Auto).unwrap();
-        assert_eq!((store.status().key, store.status().state), (KeyKind::Keyring, StoreState::Locked));
-        assert!(store.status().note.unwrap().contains("unlock the keyring"));
-        let record = machine.record(1, "at");
-        assert!(matches!(store.load(&name("prod")), Err(StoreError::Locked { .. })));
-        assert!(matches!(store.save(&name("prod"), &record), Err(StoreError::Locked { .. })));
-        assert_eq!(machine.names(), ["accounts", "lock"]);
-
-        // Unlocking heals it, with no restart.
-        machine.keyring.is(Mood::Unlocked);
-        tokio::time::advance(RETRY).await;
-        store.save(&name("prod"), &record).unwrap();
-        assert_eq!(
-            store.status(),
-            StoreStatus { key: KeyKind::Keyring, state: StoreState::Open, note: None }
-        );
-        drop(store);
-
-        // Nor is it one later, when it is locked or does not even answer.
-        for mood in [Mood::Locked, Mood::Absent] {
-            machine.keyring.is(mood);
-            for choice in [KeyChoice::Auto, KeyChoice::Keyring] {
-                let store = machine.open(choice).unwrap();
-                assert_eq!(
-                    (store.status().key, store.status().state),
-                    (KeyKind::Keyring, StoreState::Locked)
-                );
-                assert!(matches!(store.load(&name("prod")), Err(StoreError::Locked { .. })));
-            }
-        }
-        assert!(!machine.path("key").exists());
-        machine.keyring.is(Mood::Unlocked);
-        assert!(machine.open(KeyChoice::Auto).unwrap().load(&name("prod")).unwrap().is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_locked_keyring_is_asked_at_a_measured_pace() {
-        let machine = Machine::new();
-        machine.keyring.is(Mood::Locked);
-        let store = machine.open(KeyChoice::Auto).unwrap();
-        for _ in 0..100 {
-            store.load(&name("prod")).unwrap_err();
-        }
-        assert_eq!(machine.keyring.desktop().questions, 1);
-        tokio::time::advance(RETRY).await;
-        for _ in 0..100 {
-            store.load(&name("prod")).unwrap_err();
-        }
-        assert_eq!(machine.keyring.desktop().questions, 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_key_that_was_fetched_needs_no_keyring_any_more() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::Auto).unwrap();
-        let questions = machine.keyring.desktop().questions;
-        for mood in [Mood::Locked, Mood::Absent] {
-            machine.keyring.is(mood);
-            tokio::time::advance(RETRY * 10).await;
-            store.save(&name("prod"), &machine.record(1, "at")).unwrap();
-            assert!(store.load(&name("prod")).unwrap().is_some());
-            assert_eq!(store.status().state, StoreState::Open);
-        }
-        assert_eq!(machine.keyring.desktop().questions, questions);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_keyring_whose_key_was_changed_or_removed_costs_no_stored_token() {
-        let machine = Machine::new();
-        machine.open(KeyChoice::Auto).unwrap().save(&name("prod"), &machine.record(1, "at")).unwrap();
-        let sealed = fs::read(machine.path("accounts/prod.sealed")).unwrap();
-        let right = machine.keyring.desktop().item.clone();
-        for wrong in [None, Some("cd".repeat(32))] {
-            machine.keyring.desktop().item.clone_from(&wrong);
-            let store = machine.open(KeyChoice::Auto).unwrap();
-            assert_eq!(store.status().state, StoreState::Locked);
-            assert!(matches!(store.load(&name("prod")), Err(StoreError::WrongKey { .. })));
-            let outcome = store.save(&name("prod"), &machine.record(2, "newer"));
-            assert!(matches!(outcome, Err(StoreError::WrongKey { .. })));
-            assert_eq!(fs::read(machine.path("accounts/prod.sealed")).unwrap(), sealed);
-            assert_eq!(machine.keyring.desktop().item, wrong, "a new key was made while tokens are sealed");
-
-            machine.keyring.desktop().item.clone_from(&right);
-            tokio::time::advance(RETRY).await;
-            assert!(store.load(&name("prod")).unwrap().is_some());
-        }
-        // Logging out ends it as well: then nothing needs the old key.
-        machine.keyring.desktop().item = None;
-        let store = machine.open(KeyChoice::Auto).unwrap();
-        store.delete(&name("prod")).unwrap();
-        tokio::time::advance(RETRY).await;
-        store.save(&name("prod"), &machine.record(1, "after")).unwrap();
-        assert!(machine.keyring.desktop().item.is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_key_file_or_credential_that_is_gone_stops_the_daemon_and_is_not_made_anew() {
-        let machine = Machine::new();
-        machine.open(KeyChoice::File).unwrap().save(&name("prod"), &machine.record(1, "at")).unwrap();
-        fs::remove_file(machine.path("key")).unwrap();
-        for choice in [KeyChoice::Auto, KeyChoice::File] {
-            assert!(matches!(machine.open(choice), Err(OpenError::WrongKey { place: KeyPlace::File, .. })));
-        }
-        machine.write("key", b"damaged");
-        assert!(matches!(machine.open(KeyChoice::File), Err(OpenError::Key { place: KeyPlace::File, .. })));
-        assert_eq!(fs::read(machine.path("key")).unwrap(), b"damaged");
-
-        let machine = Machine::new();
-        fs::write(machine.credential(), [7; 32]).unwrap();
-        machine.open(KeyChoice::Credential).unwrap().save(&name("prod"), &machine.record(1, "at")).unwrap();
-        fs::write(machine.credential(), [8; 32]).unwrap();
-        assert!(matches!(machine.open(KeyChoice::Auto), Err(OpenError::WrongKey { .. })));
-        fs::remove_file(machine.credential()).unwrap();
-        assert!(matches!(
-            machine.open(KeyChoice::Auto),
-            Err(OpenError::Key { place: KeyPlace::Credential, .. })
-        ));
-        assert!(machine.keyring.desktop().item.is_none() && !machine.path("key").exists());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn another_choice_needs_an_empty_store() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::File).unwrap();
-        store.save(&name("prod"), &machine.record(1, "at")).unwrap();
-        drop(store);
-        for choice in [KeyChoice::Keyring, KeyChoice::Memory] {
-            let refused = machine.open(choice).unwrap_err();
-            assert!(matches!(refused, OpenError::OtherChoice { recorded: KeyPlace::File, .. }));
-            assert!(refused.to_string().contains("key = \"file\""), "{refused}");
-        }
-        machine.open(KeyChoice::File).unwrap().delete(&name("prod")).unwrap();
-        assert_eq!(machine.open(KeyChoice::Keyring).unwrap().status().key, KeyKind::Keyring);
-        assert_eq!(machine.open(KeyChoice::Auto).unwrap().status().key, KeyKind::Keyring);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_its_record_of_the_key_a_store_is_not_opened_with_a_guess() {
-        let machine = Machine::new();
-        machine.open(KeyChoice::File).unwrap().save(&name("prod"), &machine.record(1, "at")).unwrap();
-        let record = fs::read(machine.path("store.json")).unwrap();
-        for damage in [None, Some(&b"{}"[..])] {
-            fs::remove_file(machine.path("store.json")).unwrap();
-            if let Some(damage) = damage {
-                machine.write("store.json", damage);
-            }
-            for choice in [KeyChoice::Auto, KeyChoice::File, KeyChoice::Keyring] {
-                assert!(matches!(machine.open(choice), Err(OpenError::ChoiceLost { .. })));
-            }
-            machine.write("store.json", &record);
-        }
-        machine.write("store.json", br#"{"format":2}"#);
-        assert!(matches!(machine.open(KeyChoice::Auto), Err(OpenError::NewerFormat { .. })));
-        machine.write("store.json", &record);
-        machine.open(KeyChoice::Auto).unwrap().delete(&name("prod")).unwrap();
-        machine.write("store.json", b"{}");
-        machine.open(KeyChoice::Keyring).unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn damaged_tokens_are_reported_once_kept_and_make_room() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::File).unwrap();
-        let sealed = |account: &str| machine.path(&format!("accounts/{account}.sealed"));
-        for account in ["read", "written"] {
-            store.save(&name(account), &machine.record(9, "at")).unwrap();
-            let mut damaged = fs::read(sealed(account)).unwrap();
-            *damaged.last_mut().unwrap() ^= 1;
-            fs::write(sealed(account), damaged).unwrap();
-        }
-        let damaged = fs::read(sealed("read")).unwrap();
-        let Err(StoreError::Corrupt { aside }) = store.load(&name("read")) else {
-            panic!("it was not reported")
-        };
-        assert_eq!(fs::read(aside).unwrap(), damaged);
-        assert!(store.load(&name("read")).unwrap().is_none());
-
-        let damaged = fs::read(sealed("written")).unwrap();
-        store.save(&name("written"), &machine.record(1, "new")).unwrap();
-        assert_eq!(access_token(&store, "written"), "new-CANARY");
-        assert!(machine.files().iter().any(|(_, content)| *content == damaged), "the damaged file is gone");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn tokens_that_another_key_or_version_sealed_are_never_overwritten() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::File).unwrap();
-        let other = Key::parse(&[9; 32]).unwrap();
-        let foreign =
-            sealed_file::seal(&other, Slot::tokens(&name("prod")), 1, b"{}".to_vec().into()).unwrap();
-        let mut later = foreign.clone();
-        later[9] = 2;
-        for (file, expected) in [(foreign, "sealed with a key"), (later, "later version")] {
-            machine.write("accounts/prod.sealed", &file);
-            let errors =
-                [store.load(&name("prod")).map(drop), store.save(&name("prod"), &machine.record(2, "at"))];
-            for error in errors {
-                let error = error.unwrap_err().to_string();
-                assert!(error.contains(expected) && error.contains("prod.sealed"), "{error}");
-            }
-            assert_eq!(fs::read(machine.path("accounts/prod.sealed")).unwrap(), file);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_file_that_is_not_ours_alone_is_neither_read_nor_replaced_nor_removed() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::File).unwrap();
-        let (prod, corp) = (machine.path("accounts/prod.sealed"), machine.path("accounts/corp.sealed"));
-        store.save(&name("prod"), &machine.record(1, "at")).unwrap();
-        symlink(&prod, &corp).unwrap();
-        fs::set_permissions(&prod, fs::Permissions::from_mode(0o644)).unwrap();
-        let before = fs::read(&prod).unwrap();
-        for (account, expected) in [("prod", Problem::Open), ("corp", Problem::NoFile)] {
-            let outcomes = [
-                store.load(&name(account)).map(drop),
-                store.save(&name(account), &machine.record(2, "new")),
-                store.delete(&name(account)),
-            ];
-            for outcome in outcomes {
-                assert!(
-                    matches!(outcome, Err(StoreError::File(FileError::Unsafe { problem, .. })) if problem == expected),
-                    "{account}: {outcome:?}"
-                );
-            }
-        }
-        assert_eq!(fs::read(&prod).unwrap(), before);
-        assert!(corp.symlink_metadata().unwrap().is_symlink());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_save_that_fails_leaves_the_old_record() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::File).unwrap();
-        store.save(&name("prod"), &machine.record(1, "old")).unwrap();
-        let obstacle = machine.path("accounts/.prod.sealed.tmp");
-        fs::create_dir(&obstacle).unwrap();
-        let failed = store.save(&name("prod"), &machine.record(2, "new"));
-        assert!(matches!(failed, Err(StoreError::File(FileError::Io { .. }))), "{failed:?}");
-        assert_eq!(access_token(&store, "prod"), "old-CANARY");
-        // And nothing of it lasts.
-        fs::remove_dir(obstacle).unwrap();
-        store.save(&name("prod"), &machine.record(2, "new")).unwrap();
-        assert_eq!(access_token(&store, "prod"), "new-CANARY");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn tokens_that_could_not_be_read_back_are_not_written() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::File).unwrap();
-        store.save(&name("prod"), &machine.record(1, "old")).unwrap();
-        let huge = machine.record(2, &"x".repeat(Shelf::LONGEST_FILE));
-        assert!(matches!(store.save(&name("prod"), &huge), Err(StoreError::TooLarge { .. })));
-        assert_eq!(access_token(&store, "prod"), "old-CANARY");
-        let large = machine.record(2, &"x".repeat(Shelf::LONGEST_FILE - 2048));
-        store.save(&name("prod"), &large).unwrap();
-        assert_eq!(access_token(&store, "prod").len(), Shelf::LONGEST_FILE - 2048 + "-CANARY".len());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_generation_at_rest_always_grows() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::File).unwrap();
-        let mut last = None;
-        for generation in [5, 6, 6, 1, 100] {
-            store.save(&name("prod"), &machine.record(generation, &format!("at-{generation}"))).unwrap();
-            let record = store.load(&name("prod")).unwrap().unwrap();
-            assert!(Some(record.generation) > last && record.generation >= generation);
-            assert_eq!(access_token(&store, "prod"), format!("at-{generation}-CANARY"));
-            last = Some(record.generation);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn logging_out_needs_no_key() {
-        let machine = Machine::new();
-        machine.open(KeyChoice::Auto).unwrap().save(&name("prod"), &machine.record(1, "at")).unwrap();
-        machine.keyring.is(Mood::Locked);
-        let store = machine.open(KeyChoice::Auto).unwrap();
-        store.delete(&name("prod")).unwrap();
-        store.delete(&name("prod")).unwrap();
-        assert!(fs::read_dir(machine.path("accounts")).unwrap().next().is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_in_memory_writes_nothing_and_ends_with_the_daemon() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::Memory).unwrap();
-        store.save(&name("prod"), &machine.record(1, "at")).unwrap();
-        assert_eq!(access_token(&store, "prod"), "at-CANARY");
-        assert_eq!(store.status().key, KeyKind::Memory);
-        assert!(store.status().note.unwrap().contains("end with the daemon"));
-        assert_eq!(machine.names(), ["accounts", "lock"]);
-        assert!(fs::read_dir(machine.path("accounts")).unwrap().next().is_none());
-        drop(store);
-        assert!(machine.open(KeyChoice::Memory).unwrap().load(&name("prod")).unwrap().is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn many_accounts_share_a_store() {
-        let machine = Machine::new();
-        let store = machine.open(KeyChoice::File).unwrap();
-        std::thread::scope(|threads| {
-            for account in 0..8 {
-                let (store, machine) = (&store, &machine);
-                let name = name(&format!("account-{account}"));
-                let records: Vec<_> = (1..10).map(|n| machine.record(n, &format!("{name}-{n}"))).collect();
-                threads.spawn(move || {
-                    for record in records {
-                        store.save(&name, &record).unwrap();
-                        assert_eq!(store.load(&name).unwrap().unwrap().generation, record.generation);
-                    }
-                });
-            }
-        });
-        assert_eq!(access_token(&store, "account-7"), "account-7-9-CANARY");
-    }
-
-    /// A machine with a desktop, and a home for the state directory.
-    struct Machine {
-        home: TempDir,
-        keyring: FakeKeyring,
-        clock: Clock,
-    }
-
-    impl Machine {
-        fn new() -> Self {
-            Self {
-                home: TempDir::new().unwrap(),
-                keyring: FakeKeyring::default(),
-                clock: Clock::following_tokio(),
-            }
-        }
-
-        fn open(&self, choice: KeyChoice) -> Result<Store, OpenError> {
-            let sources = Sources {
-                keyring: Box::new(self.keyring.clone()),
-                credential: Box::new(Credential::new(Some(self.credential()))),
-            };
-            Store::open(&self.path(""), choice, sources, self.clock.clone())
-        }
-
-        fn record(&self, generation: u64, access: &str) -> Record {
-            let now = self.clock.now().moment;
-            let expires_at = Some(now.after(Duration::from_secs(3600)));
-            let refresh =
-                RefreshToken::new("rt \"CANARY\" \u{e9}\n".into(), "https://login.example.com".to_owned());
-            let tokens = TokenSet {
-                access: AccessToken::new(format!("{access}-CANARY").into(), now, expires_at).unwrap(),
-                refresh: Some(refresh),
-                id: Some(IdToken::new("id-CANARY".into(), expires_at).unwrap()),
-                subject: Some("ann-CANARY".into()),
-                scope: ["all", "offline"].into_iter().collect(),
-                header: Some("flyte-authorization".to_owned()),
-            };
-            Record {
-                generation,
-                fingerprint: fingerprint("a-fingerprint"),
-                tokens,
-                place: journal::Place::State,
-            }
-        }
-
-        fn credential(&self) -> PathBuf {
-            self.home.path().join("keyfob-key")
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.home.path().join("state").join(name)
-        }
-
-        fn write(&self, name: &str, content: &[u8]) {
-            fs::write(self.path(name), content).unwrap();
-            fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
-        }
-
-        fn names(&self) -> Vec<String> {
-            let entries = fs::read_dir(self.path("")).unwrap();
-            let mut names: Vec<_> =
-                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-            names.sort();
-            names
-        }
-
-        fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-            let entries = [self.path(""), self.path("accounts")].map(|path| fs::read_dir(path).unwrap());
-            let paths = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
-            paths.filter(|path| path.is_file()).map(|path| (path.clone(), fs::read(path).unwrap())).collect()
-        }
-    }
-
-    /// A keyring that can be locked, unlocked and absent, and counts the questions it gets.
-    #[derive(Clone, Debug, Default)]
-    struct FakeKeyring(Arc<Mutex<Desktop>>);
-
-    #[derive(Debug, Default)]
-    struct Desktop {
-        mood: Mood,
-        item: Option<String>,
-        questions: u32,
-    }
-
-    #[derive(Clone, Copy, Debug, Default)]
-    enum Mood {
-        #[default]
-        Unlocked,
-        Locked,
-        Absent,
-    }
-
-    impl FakeKeyring {
-        fn desktop(&self) -> std::sync::MutexGuard<'_, Desktop> {
-            self.0.lock().unwrap()
-        }
-
-        fn is(&self, mood: Mood) {
-            self.desktop().mood = mood;
-        }
-
-        fn holds(&self, key: &Key) {
-            self.desktop().item = Some(key.to_hex().to_string());
-        }
-
-        fn ask(&self) -> Result<std::sync::MutexGuard<'_, Desktop>, KeyError> {
-            let mut desktop = self.desktop();
-            desktop.questions += 1;
-            match desktop.mood {
-                Mood::Unlocked => Ok(desktop),
-                Mood::Locked => Err(KeyError::Locked),
-                Mood::Absent => Err(KeyError::Unavailable("no keyring answers".into())),
-            }
-        }
-    }
-
-    impl KeySource for FakeKeyring {
-        fn fetch(&self) -> Result<Option<Key>, KeyError> {
-            Ok(self.ask()?.item.as_ref().map(|item| Key::parse(item.as_bytes()).unwrap()))
-        }
-
-        fn create(&self, key: &Key) -> Result<(), KeyError> {
-            self.ask()?.item = Some(key.to_hex().to_string());
-            Ok(())
-        }
-    }
-
-    fn access_token(store: &Store, account: &str) -> String {
-        let record = store.load(&name(account)).unwrap().unwrap();
-        record.tokens.access.secret().expose_secret().to_owned()
-    }
-
-    fn fingerprint(text: &str) -> Fingerprint {
-        serde_json::from_value(text.into()).unwrap()
-    }
-
-    fn name(text: &str) -> AccountName {
-        text.parse().unwrap()
-    }
-}
+mod tests;

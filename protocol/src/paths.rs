@@ -1,6 +1,7 @@
 //! Where keyfob's files are, by the XDG base directory rules.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
@@ -17,6 +18,8 @@ pub struct Paths {
     pub state: PathBuf,
     /// The log of a daemon that the shim started; one under systemd logs to the journal.
     pub log: PathBuf,
+    /// `$XDG_RUNTIME_DIR/keyfob/spill`, where there is a runtime directory: what the state directory does not take.
+    pub spill: Option<PathBuf>,
 }
 
 /// Neither `HOME` nor the user database names a home directory.
@@ -38,6 +41,7 @@ impl Paths {
                 .map_or_else(|| base.config_dir().join(OWN_DIRECTORY).join("config.toml"), PathBuf::from),
             log: state.join("keyfobd.log"),
             state,
+            spill: runtime_directory(&base).map(|runtime| below(&runtime).join("spill")),
         })
     }
 }
@@ -47,7 +51,21 @@ pub(crate) fn state_directory(base: &BaseDirs) -> PathBuf {
     base.state_dir().unwrap_or_else(|| base.data_local_dir()).join(OWN_DIRECTORY)
 }
 
-/// Returns keyfob's directory for sockets below a runtime directory.
+/// Returns the user's runtime directory: `$XDG_RUNTIME_DIR` or, where that is not set (cron, `su`, some SSH sessions), the
+/// `/run/user/UID` that the same user's login session has.
+pub(crate) fn runtime_directory(base: &BaseDirs) -> Option<PathBuf> {
+    base.runtime_dir().map(Path::to_owned).or_else(session_runtime_directory)
+}
+
+/// Returns `/run/user/UID` if it is this user's.
+fn session_runtime_directory() -> Option<PathBuf> {
+    let uid = std::fs::metadata("/proc/self").ok()?.uid();
+    let directory = PathBuf::from(format!("/run/user/{uid}"));
+    let metadata = std::fs::symlink_metadata(&directory).ok()?;
+    (metadata.is_dir() && metadata.uid() == uid).then_some(directory)
+}
+
+/// Returns keyfob's directory below a runtime directory.
 pub(crate) fn below(runtime: &Path) -> PathBuf {
     runtime.join(OWN_DIRECTORY)
 }

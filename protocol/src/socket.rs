@@ -3,12 +3,11 @@
 //! Never in `/tmp`: whoever comes first there could answer in the daemon's place.
 
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use directories::BaseDirs;
 
-use crate::paths::{NoHome, below, state_directory};
+use crate::paths::{NoHome, below, runtime_directory, state_directory};
 
 /// The socket's file name in keyfob's directory.
 const FILE_NAME: &str = "keyfob.sock";
@@ -27,17 +26,9 @@ pub fn find(explicit: Option<OsString>) -> Result<PathBuf, NoHome> {
         return Ok(PathBuf::from(path));
     }
     let base = BaseDirs::new().ok_or(NoHome)?;
-    let directory = match base.runtime_dir().map(Path::to_owned).or_else(session_runtime_directory) {
+    let directory = match runtime_directory(&base) {
         Some(runtime) => below(&runtime),
         None => state_directory(&base).join("run"),
     };
     Ok(directory.join(FILE_NAME))
-}
-
-/// Returns `/run/user/UID` if it is this user's.
-fn session_runtime_directory() -> Option<PathBuf> {
-    let uid = std::fs::metadata("/proc/self").ok()?.uid();
-    let directory = PathBuf::from(format!("/run/user/{uid}"));
-    let metadata = std::fs::symlink_metadata(&directory).ok()?;
-    (metadata.is_dir() && metadata.uid() == uid).then_some(directory)
 }

@@ -68,7 +68,8 @@ pub fn at(step: &'static str, rotation: Rotation, rounds: usize) -> Tally {
         daemon.stop();
         daemon.die(&format!("{step}=kill"));
         daemon.start_again();
-        let outcome = found(SOON, &format!("an end of round {round} at {step}"), || outcome(&daemon, &before));
+        let outcome =
+            found(SOON, &format!("an end of round {round} at {step}"), || outcome(&daemon, &before));
         match outcome {
             Outcome::Renewed(token) => {
                 assert!(issuer.honours(&token), "round {round} at {step}: {}", daemon.log());

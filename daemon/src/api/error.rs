@@ -227,10 +227,15 @@ fn closing() -> ErrorBody {
 fn store(error: &StoreError) -> ErrorBody {
     let (code, hint) = match error {
         StoreError::Locked { .. } => (ErrorCode::Locked, "then try again"),
-        StoreError::File(_) | StoreError::NoRandomness(_) | StoreError::Spilled | StoreError::Abandoned => {
+        StoreError::File(_)
+        | StoreError::NoRandomness(_)
+        | StoreError::NoSpill
+        | StoreError::Spilled
+        | StoreError::Abandoned => {
             (ErrorCode::Unavailable, "keyfob tries again by itself; run: keyfob status")
         }
         StoreError::Corrupt { .. }
+        | StoreError::DamagedJournal { .. }
         | StoreError::WrongKey { .. }
         | StoreError::NewerFormat { .. }
         | StoreError::TooLarge { .. } => (ErrorCode::Misconfigured, "run: keyfob status"),

@@ -9,8 +9,8 @@ use keyfob_protocol::account::AccountName;
 
 use crate::cache::attempt::Outcome;
 use crate::cache::shelf::call;
-use crate::store::journal::{Begun, Intent, Journal, Place};
-use crate::store::{Store, StoreError};
+use crate::store::{Begun, Intent, Journal, Place, Store, StoreError};
+
 use crate::token::answered::Answered;
 use crate::token::failure::{Failure, told};
 

@@ -9,8 +9,7 @@ use crate::account::Account;
 use crate::cache::scribe::{Hurry, Scribe};
 use crate::cache::view::Stored;
 use crate::clock::{Clock, Moment};
-use crate::store::journal::{Intent, Left, Place};
-use crate::store::{Record, Store, StoreError};
+use crate::store::{Intent, Left, Place, Record, Store, StoreError};
 use crate::token::failure::told;
 use crate::token::rotation::Doubt;
 use crate::token::state::Held;
@@ -193,12 +192,8 @@ impl Shelf {
 
     async fn put(&mut self, account: &Account, tokens: TokenSet) -> Result<(), StoreError> {
         self.generation += 1;
-        let record = Record {
-            generation: self.generation,
-            fingerprint: account.fingerprint(),
-            tokens,
-            place: Place::State,
-        };
+        let fingerprint = account.fingerprint();
+        let record = Record { generation: self.generation, fingerprint, tokens, place: Place::State };
         let name = account.name.clone();
         self.call(move |store| store.save(&name, &record)).await
     }

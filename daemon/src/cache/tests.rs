@@ -32,7 +32,7 @@ use crate::grant::{
 };
 use crate::oauth::{Client, ClientAuthentication, ClientId, ExtraParameters, LoopbackHttp, Server};
 use crate::store::key::KeyChoice;
-use crate::store::{Sources, Store};
+use crate::store::{Location, Sources, Store};
 use crate::token::answered::{Answered, Purpose, Terms};
 use crate::token::failure::Failure;
 use crate::token::need::Need;
@@ -301,7 +301,8 @@ impl World {
         let state = tempfile::tempdir().unwrap();
         fs::set_permissions(state.path(), Permissions::from_mode(0o700)).unwrap();
         let sources = Sources::of_the_system(None);
-        let store = Store::open(state.path(), KeyChoice::File, sources, clock.clone()).unwrap();
+        let store =
+            Store::open(&Location::of(state.path()), KeyChoice::File, sources, clock.clone()).unwrap();
         let store = Arc::new(store);
         let entry = start(account.clone(), &issuer, &store, &clock);
         Self { clock, issuer, state, store, account, entry }

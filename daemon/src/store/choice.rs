@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use keyfob_protocol::daemon::KeyKind;
 use serde::{Deserialize, Serialize};
 
-use crate::store::directory::{Directory, FileError};
+use crate::store::directory::{Content, Directory, FileError};
 use crate::store::key::{KeyChoice, KeyId};
 
 /// The one format so far.
@@ -118,7 +118,7 @@ impl Recorded {
         let choice = Some(Choice { key: self.place, key_id: self.key_id });
         let record = OnDisk { format: FORMAT, choice };
         let json = serde_json::to_vec(&record).expect("numbers and strings are JSON");
-        directory.replace(Self::NAME, &json)
+        directory.replace(Self::NAME, Content::Other(&json))
     }
 }
 
@@ -252,7 +252,7 @@ mod tests {
 
     fn read(json: &str) -> Result<Option<Recorded>, Unread> {
         let (_dir, directory) = empty();
-        directory.replace(Recorded::NAME, json.as_bytes()).unwrap();
+        directory.replace(Recorded::NAME, Content::Other(json.as_bytes())).unwrap();
         Recorded::read(&directory)
     }
 

@@ -4,8 +4,10 @@
 //! others may enter or read is refused and not mended: it may have been read already. The thing to get wrong: a file
 //! is on disk only when its bytes, its name and its directory are.
 
+mod file;
+
 use std::fs::{DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,11 +16,39 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use crate::failpoint::{self, Point};
+
+pub(crate) use crate::store::directory::file::OpenFile;
+
 /// An open directory of ours, mode 0700.
 #[derive(Debug)]
 pub(crate) struct Directory {
     fd: OwnedFd,
     path: PathBuf,
+}
+
+/// What a file is to hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    /// The tokens of an account: the fail points of a rotation are passed by these alone.
+    Tokens(&'a [u8]),
+    /// Whatever else.
+    Other(&'a [u8]),
+}
+
+impl<'a> Content<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Tokens(bytes) | Self::Other(bytes) => bytes,
+        }
+    }
+
+    fn pass(self, point: Point) -> io::Result<()> {
+        match self {
+            Self::Tokens(_) => failpoint::pass(point),
+            Self::Other(_) => Ok(()),
+        }
+    }
 }
 
 /// Why a file or a directory could not be used. Mending the file system helps: its modes, its space, its mount.
@@ -76,6 +106,14 @@ impl Directory {
         Self::open_at(CWD.as_fd(), path, path.to_owned())
     }
 
+    /// Opens a directory, if there is one.
+    pub(crate) fn open_existing(path: &Path) -> Result<Option<Self>, FileError> {
+        match Self::open_at(CWD.as_fd(), path, path.to_owned()) {
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
     /// Opens a directory inside this one; makes it where there is none.
     pub(crate) fn subdirectory(&self, name: &str) -> Result<Self, FileError> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
@@ -123,18 +161,43 @@ impl Directory {
     }
 
     /// Puts a file in place, whole or not at all: written beside, synced, renamed, and the directory synced.
-    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+    pub(crate) fn replace(&self, name: &str, content: Content<'_>) -> Result<(), FileError> {
+        let written = self.draft(name).and_then(|draft| {
+            draft.write_at(content.bytes(), 0)?;
+            draft.sync()?;
+            content.pass(Point::Written).map_err(|source| self.io("write", name, source))
+        });
+        if let Err(error) = written {
+            self.discard_draft(name);
+            return Err(error);
+        }
+        self.put_in_place(name)?;
+        content.pass(Point::Renamed).map_err(|source| self.io("sync", name, source))
+    }
+
+    /// Makes an empty file beside the one of a name. What a crash left there is nobody's.
+    pub(crate) fn draft(&self, name: &str) -> Result<OpenFile, FileError> {
         let beside = temporary(name);
-        // What a crash left there is nobody's.
         self.remove(&beside)?;
-        let written = self.write_new(&beside, bytes).and_then(|()| self.rename(&beside, name));
-        if written.is_err()
-            && let Err(error) = self.remove(&beside)
-        {
+        let fd = self.open_file(&beside, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
+    }
+
+    /// Puts a draft, which was synced, in the place of what it was made beside.
+    pub(crate) fn put_in_place(&self, name: &str) -> Result<(), FileError> {
+        let renamed = self.rename(&temporary(name), name);
+        if renamed.is_err() {
+            self.discard_draft(name);
+        }
+        renamed?;
+        self.sync()
+    }
+
+    /// Removes a draft that came to nothing.
+    pub(crate) fn discard_draft(&self, name: &str) {
+        if let Err(error) = self.remove(&temporary(name)) {
             tracing::debug!(%error, "a temporary file stays behind");
         }
-        written?;
-        self.sync()
     }
 
     /// Gives a file another name, under which nothing reads it: `name.suffix`, or `name.suffix-2` and so on where that
@@ -151,17 +214,28 @@ impl Directory {
         Ok(self.path_of(&aside))
     }
 
-    /// Overwrites a file, then removes it and what a crash may have left beside it. No file is fine. (How little an
+    /// Removes a file, and overwrites it and what a crash may have left beside it. No file is fine. (How little an
     /// overwrite means on a journalling disk is known; it costs nothing.)
+    ///
+    /// It loses its name first: a crash in between must not leave a damaged file behind.
     pub(crate) fn scrub(&self, name: &str) -> Result<(), FileError> {
-        for name in [temporary(name).as_str(), name] {
-            let Some((mut file, stat)) = self.existing(name, OFlags::WRONLY)? else { continue };
-            let zeros = io::repeat(0).take(u64::try_from(stat.st_size).unwrap_or(0));
-            let overwritten = io::copy(&mut { zeros }, &mut file).and_then(|_| file.sync_all());
-            overwritten.map_err(|source| self.io("overwrite", name, source))?;
-            self.remove(name)?;
+        let beside = temporary(name);
+        if let Some((file, stat)) = self.existing(&beside, OFlags::WRONLY)? {
+            self.wipe(&beside, file, &stat)?;
+        }
+        if let Some((file, stat)) = self.existing(name, OFlags::WRONLY)? {
+            self.rename(name, &beside)?;
+            self.sync()?;
+            self.wipe(&beside, file, &stat)?;
         }
         self.sync()
+    }
+
+    fn wipe(&self, name: &str, file: File, stat: &Stat) -> Result<(), FileError> {
+        let file = OpenFile { file, path: self.path_of(name) };
+        file.fill_with_zeros(u64::try_from(stat.st_size).unwrap_or(0))?;
+        file.sync()?;
+        self.remove(name)
     }
 
     /// Returns the names in this directory.
@@ -214,13 +288,6 @@ impl Directory {
             None => Ok((File::from(fd), stat)),
             Some(problem) => Err(self.unsafe_file(name, problem)),
         }
-    }
-
-    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        let fd = self.open_file(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-        let mut file = File::from(fd);
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        written.map_err(|source| self.io("write", name, source))
     }
 
     fn exists(&self, name: &str) -> Result<bool, FileError> {
@@ -356,7 +423,7 @@ mod tests {
     #[test]
     fn reading_stops_at_the_limit() {
         let (_dir, directory) = ours();
-        directory.replace("file", b"0123456789").unwrap();
+        directory.replace("file", Content::Other(b"0123456789")).unwrap();
         assert_eq!(directory.read("file", 4).unwrap().unwrap().as_slice(), b"0123");
         assert_eq!(directory.read("file", 100).unwrap().unwrap().as_slice(), b"0123456789");
         assert!(directory.read("none", 100).unwrap().is_none());
@@ -365,9 +432,9 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_the_old_file() {
         let (_dir, directory) = ours();
-        directory.replace("file", b"old").unwrap();
+        directory.replace("file", Content::Other(b"old")).unwrap();
         fs::create_dir(directory.path().join(".file.tmp")).unwrap();
-        assert!(matches!(directory.replace("file", b"new"), Err(FileError::Io { .. })));
+        assert!(matches!(directory.replace("file", Content::Other(b"new")), Err(FileError::Io { .. })));
         assert_eq!(directory.read("file", 100).unwrap().unwrap().as_slice(), b"old");
     }
 
@@ -376,7 +443,7 @@ mod tests {
         let (dir, directory) = ours();
         write(&dir.path().join("elsewhere"), "precious");
         symlink(dir.path().join("elsewhere"), directory.path().join(".file.tmp")).unwrap();
-        directory.replace("file", b"new").unwrap();
+        directory.replace("file", Content::Other(b"new")).unwrap();
         assert_eq!(directory.read("file", 100).unwrap().unwrap().as_slice(), b"new");
         assert_eq!(fs::read_to_string(dir.path().join("elsewhere")).unwrap(), "precious");
         assert_eq!(directory.names().unwrap().iter().filter(|name| name.contains("file")).count(), 1);
@@ -385,7 +452,7 @@ mod tests {
     #[test]
     fn a_file_is_written_for_its_owner_alone() {
         let (_dir, directory) = ours();
-        directory.replace("file", b"new").unwrap();
+        directory.replace("file", Content::Other(b"new")).unwrap();
         assert_eq!(mode(&directory.path().join("file")), 0o600);
     }
 
@@ -409,7 +476,7 @@ mod tests {
         let (_dir, directory) = ours();
         let mut paths = Vec::new();
         for content in ["first", "second", "third"] {
-            directory.replace("file", content.as_bytes()).unwrap();
+            directory.replace("file", Content::Other(content.as_bytes())).unwrap();
             paths.push(directory.set_aside("file", "corrupt").unwrap());
         }
         let contents: Vec<_> = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();

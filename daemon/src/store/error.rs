@@ -113,6 +113,19 @@ pub enum StoreError {
         /// Where it is now.
         aside: PathBuf,
     },
+    /// The journal of a renewal was damaged: the refresh token may have been presented, and nobody knows what became of
+    /// that. It does not stand in the way any more.
+    #[error(
+        "what a renewal wrote down was damaged, so the login may have to be made again (what is left of it is in {})",
+        aside.display()
+    )]
+    DamagedJournal {
+        /// Where it is now.
+        aside: PathBuf,
+    },
+    /// The state directory cannot be written, and there is no other place for tokens.
+    #[error("there is no runtime directory to keep tokens in: set XDG_RUNTIME_DIR")]
+    NoSpill,
     /// The record has more bytes than a sealed file may have.
     #[error("tokens of {bytes} bytes are too large to be stored")]
     TooLarge {

@@ -1,73 +1,328 @@
-//! stub until STORE's
+//! The journal of a renewal: what it is about to do with which refresh token, and then the answer to it, as it came.
+//!
+//! The first is on disk before a byte is sent, and the second before anybody reads it; whoever comes after a crash knows
+//! from the one that the token may have been spent, and finds in the other what it was spent for. The room is taken
+//! before, so that an answer cannot meet a full disk. The thing to get wrong is to take a journal away while it is all
+//! that is known.
+//!
+//! ```text
+//! length   4   big endian
+//! frame    n   sealed: the intent
+//! length   4   big endian; 0 while there is no answer
+//! frame    n   sealed: the answer
+//! zeros        the room that was taken
+//! ```
+
+mod form;
+
+use std::sync::Arc;
+
+use keyfob_protocol::account::AccountName;
+use zeroize::Zeroizing;
+
 use crate::account::Fingerprint;
-use crate::store::{Record, StoreError};
+use crate::clock::Clock;
+use crate::failpoint::{self, Point};
+use crate::store::directory::{FileError, OpenFile};
+use crate::store::disk::{Disk, Resting};
+use crate::store::key::Key;
+use crate::store::master_key::locked;
+use crate::store::sealed_file::{Opened, Refusal};
+use crate::store::shelf::Shelf;
+use crate::store::slot::Slot;
+use crate::store::{Record, Rest, Store, StoreError, sealed_file};
 use crate::token::answered::Answered;
 use crate::token::rotation::Doubt;
-/// i
-#[derive(Clone, Debug)]
+
+/// The room that is taken before anything is sent: more than the answers of most issuers need.
+const ROOM: u64 = 64 * 1024;
+
+/// How long the number before a frame is.
+const PREFIX: usize = 4;
+
+/// What a renewal is about to do. Written before a refresh token is presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
-    /// g
+    /// The generation of the record whose refresh token is presented.
     pub generation: u64,
-    /// f
+    /// What that record is bound to.
     pub fingerprint: Fingerprint,
-    /// h
+    /// The SHA-256 of the refresh token.
     pub token_hash: [u8; 32],
-    /// d
+    /// What is known of the token if no answer comes: the presentation that is about to be made counts.
     pub doubt: Doubt,
 }
-/// p
+
+/// Where something is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// s
+    /// In the state directory.
     State,
-    /// s
+    /// Outside of it, since it cannot be written: until the machine is started anew.
     Spill,
 }
-/// b
+
+/// What became of the beginning of a renewal.
+#[derive(Debug)]
 pub enum Begun {
-    /// r
+    /// The intent is on disk, and there is room for the answer.
     Ready(Journal),
-    /// o
+    /// The disk has a later generation than the intent is about.
     Overtaken(Record),
 }
-/// l
+
+/// What a renewal left behind that nobody ended.
+#[derive(Debug)]
 pub struct Left {
-    /// i
+    /// What it was about to do.
     pub intent: Intent,
-    /// a
+    /// The answer, if one came.
     pub answered: Option<Answered>,
 }
-/// j
-pub struct Journal;
+
+/// A journal that waits for an answer.
+#[derive(Debug)]
+pub struct Journal(Option<Page>);
+
+/// Where the answer goes. There is none in a store in memory.
+#[derive(Debug)]
+struct Page {
+    file: OpenFile,
+    /// Where the intent ends.
+    offset: u64,
+    seal: Seal,
+}
+
+/// What the frames of one journal are sealed by.
+#[derive(Debug)]
+struct Seal {
+    account: AccountName,
+    generation: u64,
+    key: Arc<Key>,
+    clock: Clock,
+}
+
 impl Journal {
-    /// r
-    pub fn record(&mut self, _: &Answered) -> Result<(), StoreError> {
+    /// Writes down the answer, as it came. When it returns, the answer is on disk. Blocks.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. May be called again.
+    pub fn record(&mut self, answered: &Answered) -> Result<(), StoreError> {
+        let Some(page) = &self.0 else { return Ok(()) };
+        let bytes = form::answer_to_bytes(answered, &page.seal.clock);
+        let frame = page.seal.frame(Slot::answer(&page.seal.account), bytes)?;
+        let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
+        let whole = offset.saturating_add(frame.len());
+        if whole > Shelf::LONGEST_FILE {
+            return Err(StoreError::TooLarge { bytes: whole });
+        }
+        page.file.write_at(&frame, page.offset)?;
+        page.file.sync_data()?;
+        failpoint::pass(Point::Journalled).map_err(|source| page.file.failed("sync", source))?;
         Ok(())
     }
 }
-impl crate::store::Store {
-    /// b
+
+impl Store {
+    /// Writes down that a refresh token is about to be presented, takes room for the answer, and makes both durable. What
+    /// an earlier attempt left is replaced. Blocks.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. What an earlier attempt left is still there, or the intent is in its place.
     pub fn begin_rotation(
         &self,
-        _: &keyfob_protocol::account::AccountName,
-        _: &Intent,
-        _: Place,
+        account: &AccountName,
+        intent: &Intent,
+        place: Place,
     ) -> Result<Begun, StoreError> {
-        Ok(Begun::Ready(Journal))
+        match &self.rest {
+            Rest::Memory(_) => Ok(Begun::Ready(Journal(None))),
+            Rest::Disk(disk) => disk.begin_rotation(account, intent, place, &self.clock),
+        }
     }
-    /// l
-    pub fn left_rotation(
-        &self,
-        _: &keyfob_protocol::account::AccountName,
-    ) -> Result<Option<Left>, StoreError> {
-        Ok(None)
+
+    /// Returns what an earlier daemon, or an attempt whose outcome nobody knows, left in the state directory or outside.
+    /// What belongs to an earlier generation than the one at rest is over, and is removed.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. After [`StoreError::DamagedJournal`] nothing is left, but a refresh token may have been
+    /// presented, as after an intent without an answer.
+    pub fn left_rotation(&self, account: &AccountName) -> Result<Option<Left>, StoreError> {
+        match &self.rest {
+            Rest::Memory(_) => Ok(None),
+            Rest::Disk(disk) => disk.left_rotation(account, &self.clock),
+        }
     }
-    /// e
-    pub fn end_rotation(&self, _: &keyfob_protocol::account::AccountName) -> Result<(), StoreError> {
-        Ok(())
-    }
-    /// s
-    pub fn spill(&self, _: &keyfob_protocol::account::AccountName, _: &Record) -> Result<(), StoreError> {
-        Ok(())
+
+    /// Removes the journal: the outcome is known and safe.
+    ///
+    /// # Errors
+    /// Fails where the file cannot be removed. What a journal left says is then still [`Store::left_rotation`]'s.
+    pub fn end_rotation(&self, account: &AccountName) -> Result<(), StoreError> {
+        match &self.rest {
+            Rest::Memory(_) => Ok(()),
+            Rest::Disk(disk) => disk.end_rotation(account),
+        }
     }
 }
+
+impl Disk {
+    fn begin_rotation(
+        &self,
+        account: &AccountName,
+        intent: &Intent,
+        place: Place,
+        clock: &Clock,
+    ) -> Result<Begun, StoreError> {
+        let key = self.key.get(clock)?;
+        let _turn = locked(&self.turn);
+        let resting = match place {
+            Place::State => self.resting(account, &key, clock)?,
+            Place::Spill => self.resting_anyhow(account, &key, clock)?,
+        };
+        match resting {
+            Resting::Record(record) if record.generation > intent.generation => {
+                return Ok(Begun::Overtaken(record));
+            }
+            Resting::Record(_) | Resting::Nothing | Resting::Damaged => {}
+        }
+        let (account, clock) = (account.clone(), clock.clone());
+        let seal = Seal { account, generation: intent.generation, key, clock };
+        let page = match place {
+            Place::State => self.write_intent(&self.shelf, intent, seal)?,
+            Place::Spill => self.write_intent(&self.spill.shelf()?, intent, seal)?,
+        };
+        Ok(Begun::Ready(Journal(Some(page))))
+    }
+
+    fn left_rotation(&self, account: &AccountName, clock: &Clock) -> Result<Option<Left>, StoreError> {
+        let key = self.key.get(clock)?;
+        let slot = Slot::intent(account);
+        let _turn = locked(&self.turn);
+        let mut latest: Option<Left> = None;
+        if let Some(bytes) = self.shelf.read(slot)? {
+            match read(&key, account, &bytes, clock) {
+                Ok(left) => latest = Some(left),
+                Err(Refusal::NewerFormat) => {
+                    return Err(StoreError::NewerFormat { path: self.shelf.path_of(slot) });
+                }
+                Err(Refusal::WrongKey) => return Err(self.wrong_key(slot)),
+                Err(Refusal::Corrupt) => {
+                    let aside = self.shelf.set_aside(slot, clock.now().wall)?;
+                    return Err(StoreError::DamagedJournal { aside });
+                }
+            }
+        }
+        for copy in self.spill.copies(slot) {
+            match read(&key, account, &copy.sealed, clock) {
+                Ok(left) if latest.as_ref().is_some_and(|latest| latest.knows_more_than(&left)) => {}
+                Ok(left) => latest = Some(left),
+                Err(Refusal::NewerFormat) => return Err(StoreError::NewerFormat { path: copy.path }),
+                Err(Refusal::WrongKey | Refusal::Corrupt) => {
+                    let aside = copy.set_aside(slot, clock.now().wall)?;
+                    return Err(StoreError::DamagedJournal { aside });
+                }
+            }
+        }
+        let Some(left) = latest else { return Ok(None) };
+        match self.resting(account, &key, clock)? {
+            Resting::Record(record) if record.generation > left.intent.generation => {
+                self.forget_journal(account);
+                Ok(None)
+            }
+            Resting::Record(_) | Resting::Nothing | Resting::Damaged => Ok(Some(left)),
+        }
+    }
+
+    fn end_rotation(&self, account: &AccountName) -> Result<(), StoreError> {
+        let _turn = locked(&self.turn);
+        let slot = Slot::intent(account);
+        // The one must not keep the other from going.
+        let spilled = self.spill.scrub(slot);
+        self.shelf.scrub(slot)?;
+        spilled?;
+        failpoint::pass(Point::Scrubbed).map_err(|source| self.failed_at("sync", slot, source))?;
+        Ok(())
+    }
+
+    /// Removes the journal of a renewal that is over. Where that fails it is stale, and harms nobody.
+    fn forget_journal(&self, account: &AccountName) {
+        let slot = Slot::intent(account);
+        self.forget_spilled(slot);
+        if let Err(error) = self.shelf.scrub(slot) {
+            tracing::warn!(%account, %error, "the journal of an earlier renewal stays behind");
+        }
+    }
+
+    fn write_intent(&self, shelf: &Shelf, intent: &Intent, seal: Seal) -> Result<Page, StoreError> {
+        let slot = Slot::intent(&seal.account);
+        failpoint::pass(Point::Reread).map_err(|source| self.failed_at("read", slot, source))?;
+        let frame = seal.frame(slot, form::intent_to_json(intent, &seal.clock))?;
+        let written = shelf.draft(slot).and_then(|draft| {
+            draft.reserve(ROOM)?;
+            draft.sync()?;
+            failpoint::pass(Point::Preflight).map_err(|source| draft.failed("take room for", source))?;
+            draft.write_at(&frame, 0)?;
+            draft.sync()?;
+            Ok(draft)
+        });
+        let file = match written {
+            Ok(file) => file,
+            Err(error) => {
+                shelf.discard_draft(slot);
+                return Err(error.into());
+            }
+        };
+        shelf.put_in_place(slot)?;
+        failpoint::pass(Point::Intent).map_err(|source| file.failed("sync", source))?;
+        Ok(Page { file, offset: frame.len() as u64, seal })
+    }
+
+    fn failed_at(&self, doing: &'static str, slot: Slot<'_>, source: std::io::Error) -> FileError {
+        FileError::Io { doing, path: self.shelf.path_of(slot), source }
+    }
+}
+
+impl Seal {
+    /// Seals a frame, and puts its length before it.
+    fn frame(&self, slot: Slot<'_>, plaintext: Zeroizing<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
+        let bytes = plaintext.len().saturating_add(sealed_file::OVERHEAD);
+        let length = u32::try_from(bytes).map_err(|_| StoreError::TooLarge { bytes })?;
+        let sealed = sealed_file::seal(&self.key, slot, self.generation, plaintext)?;
+        Ok([&length.to_be_bytes()[..], &sealed].concat())
+    }
+}
+
+impl Left {
+    /// Tells whether it is of a later generation than another, or at least has an answer, or more presentations.
+    fn knows_more_than(&self, other: &Self) -> bool {
+        let rank =
+            |left: &Self| (left.intent.generation, left.answered.is_some(), left.intent.doubt.presentations);
+        rank(self) >= rank(other)
+    }
+}
+
+/// Reads a journal. An answer that does not open was not written to its end: there is none.
+fn read(key: &Key, account: &AccountName, journal: &[u8], clock: &Clock) -> Result<Left, Refusal> {
+    let (sealed, rest) = split_frame(journal).ok_or(Refusal::Corrupt)?;
+    let Opened { generation, plaintext } = sealed_file::open(key, Slot::intent(account), sealed)?;
+    let intent = form::intent_from_json(generation, &plaintext, clock).map_err(|_| Refusal::Corrupt)?;
+    let answer = split_frame(rest).map(|(sealed, _)| sealed_file::open(key, Slot::answer(account), sealed));
+    let answered = match answer {
+        Some(Ok(answer)) if answer.generation == generation => {
+            form::answer_from_bytes(&answer.plaintext, clock).ok()
+        }
+        Some(_) | None => None,
+    };
+    Ok(Left { intent, answered })
+}
+
+/// Splits off a frame; nothing where there is none, or not the whole of it.
+fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<PREFIX>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length > 0)?;
+    rest.split_at_checked(length)
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use crate::store::directory::{Directory, FileError};
+use crate::store::directory::{Content, Directory, FileError};
 use crate::store::key::{Key, KeyError, KeySource};
 
 /// Much more than a key in any form: what is longer is no key.
@@ -42,7 +42,7 @@ impl KeySource for KeyFile {
     }
 
     fn create(&self, key: &Key) -> Result<(), KeyError> {
-        Ok(self.directory.replace(Self::NAME, key.to_hex().as_bytes())?)
+        Ok(self.directory.replace(Self::NAME, Content::Other(key.to_hex().as_bytes()))?)
     }
 }
 

@@ -14,10 +14,12 @@ use zeroize::Zeroizing;
 
 use crate::account::Fingerprint;
 use crate::clock::{Clock, Stamp};
+use crate::store::directory::Content;
+use crate::store::disk::Disk;
 use crate::store::master_key::locked;
 use crate::store::record::{NotARecord, wiped_json};
 use crate::store::slot::Slot;
-use crate::store::{Disk, Rest, Store, StoreError, sealed_file};
+use crate::store::{Rest, Store, StoreError, sealed_file};
 use crate::token::device_login::DeviceLogin;
 
 /// A pending login, and what it is bound to.
@@ -140,7 +142,7 @@ impl Disk {
         let key = self.key.get(clock)?;
         let sealed = sealed_file::seal(&key, slot, GENERATION, login.to_json(clock))?;
         let _turn = locked(&self.turn);
-        Ok(self.shelf.replace(slot, &sealed)?)
+        Ok(self.shelf.replace(slot, Content::Other(&sealed))?)
     }
 }
 
@@ -153,12 +155,12 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::Sources;
     use crate::store::key::KeyChoice;
+    use crate::store::{Location, Sources};
 
     fn open(state: &Path, choice: KeyChoice, clock: &Clock) -> Store {
         fs::set_permissions(state, fs::Permissions::from_mode(0o700)).unwrap();
-        Store::open(state, choice, Sources::of_the_system(None), clock.clone()).unwrap()
+        Store::open(&Location::of(state), choice, Sources::of_the_system(None), clock.clone()).unwrap()
     }
 
     fn pending(clock: &Clock) -> PendingLogin {

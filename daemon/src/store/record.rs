@@ -7,13 +7,16 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::Fingerprint;
 use crate::clock::{Clock, Stamp};
-use crate::token::{AccessToken, IdToken, RefreshToken, Scope, TokenSet};
+use crate::store::journal::Place;
+use crate::token::{AccessToken, IdToken, ProofKey, RefreshToken, Scope, TokenSet};
 
 /// What rests for one account.
 #[derive(Clone, Debug)]
@@ -24,8 +27,8 @@ pub struct Record {
     pub fingerprint: Fingerprint,
     /// The tokens.
     pub tokens: TokenSet,
-    /// Where it rests.
-    pub place: crate::store::journal::Place,
+    /// Where it was read. Writing ignores it.
+    pub place: Place,
 }
 
 /// What was sealed is no record: our own mistake, or a change of the format that forgot its number.
@@ -62,6 +65,11 @@ struct RefreshAtRest<'a> {
     #[serde(borrow)]
     secret: Cow<'a, str>,
     origin: String,
+    /// PKCS#8 in base64.
+    #[serde(borrow, default)]
+    proof_key: Option<Cow<'a, str>>,
+    #[serde(default)]
+    uses: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +83,8 @@ impl Record {
     /// Returns the record's form in a sealed file, which leaves out the generation: that is in the header.
     pub(crate) fn to_json(&self, clock: &Clock) -> Zeroizing<Vec<u8>> {
         let TokenSet { access, refresh, id, subject, scope, header } = &self.tokens;
+        let proof_key = refresh.as_ref().and_then(|refresh| refresh.proof_key.as_ref());
+        let proof_key = proof_key.map(|key| Zeroizing::new(STANDARD.encode(key.expose_pkcs8())));
         let at_rest = AtRest {
             fingerprint: self.fingerprint.clone(),
             access_token: AccessAtRest {
@@ -85,6 +95,8 @@ impl Record {
             refresh_token: refresh.as_ref().map(|refresh| RefreshAtRest {
                 secret: refresh.secret.expose_secret().into(),
                 origin: refresh.origin.clone(),
+                proof_key: proof_key.as_ref().map(|key| key.as_str().into()),
+                uses: refresh.uses,
             }),
             id_token: id.as_ref().map(|id| IdAtRest {
                 secret: id.secret().expose_secret().into(),
@@ -105,9 +117,7 @@ impl Record {
         let expires_at = access.expires_at.map(|stamp| clock.moment(&stamp));
         let access = AccessToken::new(access.secret.into_owned().into(), issued_at, expires_at)
             .map_err(|_| NotARecord)?;
-        let refresh = at_rest
-            .refresh_token
-            .map(|refresh| RefreshToken::new(refresh.secret.into_owned().into(), refresh.origin));
+        let refresh = at_rest.refresh_token.map(RefreshAtRest::read).transpose()?;
         let id = at_rest.id_token.map(|id| {
             let expires_at = id.expires_at.map(|stamp| clock.moment(&stamp));
             IdToken::new(id.secret.into_owned().into(), expires_at).map_err(|_| NotARecord)
@@ -116,12 +126,16 @@ impl Record {
         let subject = at_rest.subject.map(|subject| subject.into_owned().into());
         let tokens =
             TokenSet { access, refresh, id: id.transpose()?, subject, scope, header: at_rest.header };
-        Ok(Self {
-            generation,
-            fingerprint: at_rest.fingerprint,
-            tokens,
-            place: crate::store::journal::Place::State,
-        })
+        Ok(Self { generation, fingerprint: at_rest.fingerprint, tokens, place: Place::State })
+    }
+}
+
+impl RefreshAtRest<'_> {
+    fn read(self) -> Result<RefreshToken, NotARecord> {
+        let proof_key = self.proof_key.map(|key| STANDARD.decode(key.as_bytes())).transpose();
+        let proof_key = proof_key.map_err(|_| NotARecord)?.map(Zeroizing::new).map(ProofKey::from_pkcs8);
+        let token = RefreshToken::new(self.secret.into_owned().into(), self.origin);
+        Ok(RefreshToken { proof_key, uses: self.uses, ..token })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic        8   "keyfob" 0x00 0x0a
-//! format       2   big endian, 1
+//! format       2   big endian: 2, or 1, whose records know no proof keys
 //! key id       8   which key it is sealed with
 //! generation   8   big endian
 //! nonce       24   random
@@ -24,8 +24,12 @@ use crate::store::slot::Slot;
 
 const MAGIC: [u8; 8] = *b"keyfob\0\n";
 
-/// The one format so far.
-const FORMAT: u16 = 1;
+/// The format that is written. A daemon of the first would drop the key that a refresh token is bound to, and so refuses
+/// this one.
+const FORMAT: u16 = 2;
+
+/// The first format that is read.
+const FIRST_FORMAT: u16 = 1;
 
 const NONCE_LENGTH: usize = 24;
 
@@ -90,7 +94,7 @@ pub(crate) fn open(key: &Key, slot: Slot<'_>, sealed: &[u8]) -> Result<Opened, R
     let (generation, rest) = take::<8>(rest);
     let (nonce, _) = take::<NONCE_LENGTH>(rest);
     let format = u16::from_be_bytes(format);
-    if magic != MAGIC || format < FORMAT {
+    if magic != MAGIC || format < FIRST_FORMAT {
         return Err(Refusal::Corrupt);
     }
     if format > FORMAT {
@@ -192,7 +196,7 @@ mod tests {
     fn another_key_and_a_later_format_are_told_from_damage() {
         assert_eq!(refusal(&key(2), "prod", &sealed()), Refusal::WrongKey);
         let mut later = sealed();
-        later[MAGIC.len() + 1] = 2;
+        later[MAGIC.len() + 1] = 3;
         assert_eq!(refusal(&key(1), "prod", &later), Refusal::NewerFormat);
         assert_eq!(refusal(&key(2), "prod", &later), Refusal::NewerFormat);
     }

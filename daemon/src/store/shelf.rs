@@ -1,4 +1,5 @@
-//! The sealed files: one for the tokens of each account, and one for a login of it that is pending.
+//! The sealed files: one for the tokens of each account, one for a login of it that is pending, and the journal of a
+//! renewal that is under way.
 //!
 //! The thing to get wrong: only tokens are worth refusing to start for. A login that is lost is begun again.
 
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::store::choice::Sealed;
-use crate::store::directory::{Directory, FileError};
+use crate::store::directory::{Content, Directory, FileError, OpenFile};
 use crate::store::slot::{Slot, TOKENS_SUFFIX};
 
 /// The directory of the sealed files.
@@ -27,6 +28,11 @@ impl Shelf {
         Ok(Self { directory: state.subdirectory("accounts")? })
     }
 
+    /// Returns the shelf that a directory is.
+    pub(crate) fn of(directory: Directory) -> Self {
+        Self { directory }
+    }
+
     /// Tells whether tokens are sealed here. A pending login does not count.
     pub(crate) fn sealed(&self) -> Result<Sealed, FileError> {
         let any = self.directory.names()?.iter().any(|name| name.ends_with(TOKENS_SUFFIX));
@@ -39,8 +45,23 @@ impl Shelf {
     }
 
     /// Puts a file in place, whole or not at all.
-    pub(crate) fn replace(&self, slot: Slot<'_>, sealed: &[u8]) -> Result<(), FileError> {
-        self.directory.replace(&slot.to_string(), sealed)
+    pub(crate) fn replace(&self, slot: Slot<'_>, content: Content<'_>) -> Result<(), FileError> {
+        self.directory.replace(&slot.to_string(), content)
+    }
+
+    /// Makes an empty file beside the one of a slot.
+    pub(crate) fn draft(&self, slot: Slot<'_>) -> Result<OpenFile, FileError> {
+        self.directory.draft(&slot.to_string())
+    }
+
+    /// Puts the draft of a slot in its place.
+    pub(crate) fn put_in_place(&self, slot: Slot<'_>) -> Result<(), FileError> {
+        self.directory.put_in_place(&slot.to_string())
+    }
+
+    /// Removes a draft that came to nothing.
+    pub(crate) fn discard_draft(&self, slot: Slot<'_>) {
+        self.directory.discard_draft(&slot.to_string());
     }
 
     /// Renames a file, so that nothing reads it and nothing overwrites it. Returns its new path.

@@ -1,6 +1,6 @@
 //! What a sealed file is for: which account, and which part of what rests for it.
 //!
-//! The thing to get wrong: both files of an account are sealed with the same key, so the part is authenticated as the
+//! The thing to get wrong: all files of an account are sealed with the same key, so the part is authenticated as the
 //! account is, or the one could be put in place of the other.
 
 use std::fmt;
@@ -19,6 +19,8 @@ pub(crate) struct Slot<'a> {
 enum Part {
     Tokens,
     Login,
+    Intent,
+    Answer,
 }
 
 impl<'a> Slot<'a> {
@@ -32,11 +34,23 @@ impl<'a> Slot<'a> {
         Self { account, part: Part::Login }
     }
 
+    /// Returns the place of what an account's renewal is about to do: the first frame of its journal.
+    pub(crate) fn intent(account: &'a AccountName) -> Self {
+        Self { account, part: Part::Intent }
+    }
+
+    /// Returns the place of the answer to an account's renewal: the second frame of its journal.
+    pub(crate) fn answer(account: &'a AccountName) -> Self {
+        Self { account, part: Part::Answer }
+    }
+
     /// Returns what the seal vouches for beside the account's name. Tokens were the first, and have none.
     pub(crate) fn label(self) -> &'static [u8] {
         match self.part {
             Part::Tokens => b"",
             Part::Login => b"login",
+            Part::Intent => b"intent",
+            Part::Answer => b"answer",
         }
     }
 }
@@ -50,6 +64,7 @@ impl fmt::Display for Slot<'_> {
         let suffix = match self.part {
             Part::Tokens => TOKENS_SUFFIX,
             Part::Login => ".login",
+            Part::Intent | Part::Answer => ".journal",
         };
         write!(f, "{}{suffix}", self.account)
     }

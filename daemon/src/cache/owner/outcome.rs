@@ -8,8 +8,7 @@ use crate::cache::login::{LoginProgress, Step};
 use crate::cache::owner::{Owner, jitter, means};
 use crate::cache::scribe::Hurry;
 use crate::grant::{Unread, Wanted};
-use crate::store::Record;
-use crate::store::journal::Left;
+use crate::store::{Left, Record};
 use crate::token::answered::Purpose;
 use crate::token::failure::{Failure, told};
 use crate::token::rotation::{Doubt, LAST_MINUTE};
@@ -201,6 +200,11 @@ impl Owner {
             Ok(None) => return,
             Err(error) => {
                 tracing::error!(account = %self.account.name, error = told(&error), "cannot read what is written about a renewal");
+                // It may have been spent.
+                if self.own.state.refresh_token().is_some() {
+                    let failure = Failure::Ambiguous { message: told(&error).into() };
+                    self.lose_answer(failure, Doubt::after(None, self.clock.now().moment));
+                }
                 return;
             }
         };
