@@ -31,6 +31,10 @@ use crate::clock::jump::Jumps;
 /// tells nothing about the time between.
 const SET_RIGHT: Duration = Duration::from_secs(60);
 
+/// How far the wall clock may lie behind a stamp of an earlier boot and still be believed: further than one that is kept
+/// by a network ever steps back.
+const STEP_BACK: SignedDuration = SignedDuration::from_secs(60);
+
 /// A point on the boot clock of this boot. May lie before the boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(SignedDuration);
@@ -140,11 +144,17 @@ impl Clock {
 
     /// Returns the moment that a stamp means: by the boot clock within the same boot, else by the wall clock.
     pub fn moment(&self, stamp: &Stamp) -> Moment {
-        if stamp.boot == self.boot && !self.boot.0.is_empty() {
-            Moment(stamp.since_boot)
-        } else {
-            self.now().moment_at(stamp.wall)
-        }
+        if self.is_of_this_boot(stamp) { Moment(stamp.since_boot) } else { self.now().moment_at(stamp.wall) }
+    }
+
+    /// Tells whether nobody knows how long ago a stamp was made: it is of another boot, and the wall clock has not even
+    /// come to it. It was set back, or has lost its battery.
+    pub fn has_lost_count_since(&self, made: &Stamp) -> bool {
+        !self.is_of_this_boot(made) && made.wall.duration_since(self.now().wall) > STEP_BACK
+    }
+
+    fn is_of_this_boot(&self, stamp: &Stamp) -> bool {
+        stamp.boot == self.boot && !self.boot.0.is_empty()
     }
 
     /// Returns the beginning and the end of a life. By a wall clock that has gone back behind its beginning, as one without

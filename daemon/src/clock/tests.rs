@@ -31,6 +31,22 @@ async fn a_stamp_ignores_the_wall_clock_within_one_boot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_lies_well_behind_an_earlier_boot_is_not_believed() {
+    let (before, now) = at("boot-1", 5, "2026-11-21T12:00:00Z");
+    let stamp = before.stamp(now.moment);
+    for (boot, wall, lost) in [
+        ("boot-2", "1970-01-01T00:00:00Z", true),
+        ("boot-2", "2026-11-21T11:58:59Z", true),
+        ("boot-2", "2026-11-21T11:59:00Z", false),
+        ("boot-2", "2036-11-21T12:00:00Z", false),
+        ("boot-1", "1970-01-01T00:00:00Z", false),
+        ("", "1970-01-01T00:00:00Z", true),
+    ] {
+        assert_eq!(at(boot, 0, wall).0.has_lost_count_since(&stamp), lost, "{boot} {wall}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stamp_follows_the_wall_clock_into_the_next_boot() {
     let (before, now) = at("boot-1", 5, "2026-11-21T12:00:00Z");
     let stamp = before.stamp(now.moment.after(Duration::from_secs(3600)));

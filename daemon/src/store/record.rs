@@ -113,14 +113,17 @@ impl Record {
     pub(crate) fn from_json(generation: u64, json: &[u8], clock: &Clock) -> Result<Self, NotARecord> {
         let at_rest: AtRest<'_> = serde_json::from_slice(json).map_err(|_| NotARecord)?;
         let access = at_rest.access_token;
-        let issued_at = clock.moment(&access.issued_at);
-        let expires_at = access.expires_at.map(|stamp| clock.moment(&stamp));
+        // Where nobody knows how old the tokens are, they are too old. A refresh token has no clock.
+        let now = clock.now().moment;
+        let too_old = clock.has_lost_count_since(&access.issued_at).then_some(now);
+        let until = |stamp: Option<Stamp>| too_old.or_else(|| stamp.map(|stamp| clock.moment(&stamp)));
+        let issued_at = too_old.unwrap_or_else(|| clock.moment(&access.issued_at));
+        let expires_at = until(access.expires_at);
         let access = AccessToken::new(access.secret.into_owned().into(), issued_at, expires_at)
             .map_err(|_| NotARecord)?;
         let refresh = at_rest.refresh_token.map(RefreshAtRest::read).transpose()?;
         let id = at_rest.id_token.map(|id| {
-            let expires_at = id.expires_at.map(|stamp| clock.moment(&stamp));
-            IdToken::new(id.secret.into_owned().into(), expires_at).map_err(|_| NotARecord)
+            IdToken::new(id.secret.into_owned().into(), until(id.expires_at)).map_err(|_| NotARecord)
         });
         let scope = Scope::parse(&at_rest.scope);
         let subject = at_rest.subject.map(|subject| subject.into_owned().into());
@@ -172,6 +175,8 @@ impl Write for Wiped {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const STAMP: &str = r#"{"boot":"b","since_boot":"PT1H","wall":"2026-11-21T12:00:00Z"}"#;
@@ -194,6 +199,36 @@ mod tests {
                 "access_token":{{"secret":"a\r\nb","issued_at":{STAMP},"expires_at":null}}}}"#
         );
         assert_eq!(Record::from_json(1, json.as_bytes(), &Clock::following_tokio()).unwrap_err(), NotARecord);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_boot_with_a_dead_clock_no_access_token_is_believed_and_the_refresh_token_is_kept_s9() {
+        let now = "2026-11-21T12:00:00Z".parse::<jiff::Timestamp>().unwrap();
+        let json = |issued: jiff::Timestamp, expires: &str| {
+            let stamp = |wall: &str| format!(r#"{{"boot":"earlier","since_boot":"PT1H","wall":"{wall}"}}"#);
+            format!(
+                r#"{{"fingerprint":"f","scope":"","refresh_token":{{"secret":"rt","origin":"https://i"}},
+                    "id_token":{{"secret":"id","expires_at":null}},
+                    "access_token":{{"secret":"at","issued_at":{},"expires_at":{expires}}}}}"#,
+                stamp(&issued.to_string()),
+                expires = if expires == "null" { expires.to_owned() } else { stamp(expires) },
+            )
+        };
+        let clock = Clock::following_tokio();
+        for (ahead, expires, believed) in [
+            (61, "2099-01-01T00:00:00Z", false),
+            (61, "null", false),
+            (56 * 365 * 24 * 3600, "2099-01-01T00:00:00Z", false),
+            (60, "2099-01-01T00:00:00Z", true),
+            (-600, "null", true),
+        ] {
+            let issued = now + jiff::SignedDuration::from_secs(ahead);
+            let record = Record::from_json(1, json(issued, expires).as_bytes(), &clock).unwrap();
+            let now = clock.now().moment;
+            assert_eq!(record.tokens.access.is_alive(now), believed, "{ahead} {expires}");
+            assert_eq!(record.tokens.id.unwrap().lives_for(Duration::ZERO, now), believed);
+            assert_eq!(record.tokens.refresh.unwrap().secret.expose_secret(), "rt");
+        }
     }
 
     #[test]

@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::Fingerprint;
-use crate::clock::{Clock, Stamp};
+use crate::clock::{Clock, Moment, Stamp};
 use crate::store::journal::Intent;
 use crate::store::record::{NotARecord, wiped_json};
 use crate::token::Scope;
@@ -38,8 +39,18 @@ pub(super) fn intent_to_json(intent: &Intent, clock: &Clock) -> Zeroizing<Vec<u8
 /// Reads an intent.
 pub(super) fn intent_from_json(generation: u64, json: &[u8], clock: &Clock) -> Result<Intent, NotARecord> {
     let at_rest: IntentAtRest = serde_json::from_slice(json).map_err(|_| NotARecord)?;
-    let doubt = Doubt { presentations: at_rest.presentations, since: clock.moment(&at_rest.since) };
+    let doubt = Doubt { presentations: at_rest.presentations, since: moment(&at_rest.since, clock) };
     Ok(Intent { generation, fingerprint: at_rest.fingerprint, token_hash: at_rest.token_hash, doubt })
+}
+
+/// Returns the moment at which something happened. Where nobody knows when that was, it was long ago: what lived since
+/// then is over.
+fn moment(stamp: &Stamp, clock: &Clock) -> Moment {
+    if clock.has_lost_count_since(stamp) {
+        clock.now().moment_at(Timestamp::MIN)
+    } else {
+        clock.moment(stamp)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,7 +103,7 @@ pub(super) fn answer_from_bytes(bytes: &[u8], clock: &Clock) -> Result<Answered,
     let (head, body) = rest.split_at_checked(length).ok_or(NotARecord)?;
     let head: HeadAtRest<'_> = serde_json::from_slice(head).map_err(|_| NotARecord)?;
     let terms = Terms {
-        sent_at: clock.moment(&head.sent_at),
+        sent_at: moment(&head.sent_at, clock),
         purpose: head.purpose,
         origin: head.origin.into_owned(),
         scope: Scope::parse(&head.scope),
