@@ -4,6 +4,8 @@
 //! What it cannot read it never overwrites, except that damaged files make room: they are renamed. The thing to get
 //! wrong: an error here says nothing about the tokens in memory, which go on working.
 //!
+//! On a file system that several machines share, all of this is in `hosts/ID/`, for each of them once.
+//!
 //! ```text
 //! keyfob/                     the state directory, 0700, for one daemon at a time
 //!   lock                      held while a daemon lives; its process id
@@ -18,6 +20,7 @@ mod choice;
 mod directory;
 mod disk;
 mod error;
+mod host;
 mod journal;
 pub mod key;
 mod key_file;
@@ -120,7 +123,8 @@ impl Store {
         sources: Sources,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let state_directory = Arc::new(directory::Directory::open(&location.state)?);
+        let state_directory = directory::Directory::open(&location.state)?;
+        let state_directory = Arc::new(host::own_part(state_directory)?);
         let lock = Lock::take(&state_directory).map_err(|error| match error {
             LockError::Held { pid } => OpenError::InUse { pid, directory: location.state.clone() },
             LockError::File(error) => error.into(),

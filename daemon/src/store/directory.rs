@@ -144,6 +144,17 @@ impl Directory {
         self.path.join(name)
     }
 
+    /// Returns the number by which the kernel knows the file system that the directory is on.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn file_system(&self) -> Result<u32, FileError> {
+        let stat = rustix::fs::fstatfs(&self.fd).map_err(|errno| self.io("look at", "", errno))?;
+        // Its type has other widths, and signs, on other machines. The number has 32 bits on all of them.
+        fn low_bits(number: impl Into<i64>) -> u32 {
+            u32::try_from(number.into() & 0xffff_ffff).expect("the mask leaves 32 bits")
+        }
+        Ok(low_bits(stat.f_type))
+    }
+
     /// Returns the path of this directory, for people.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -203,15 +214,27 @@ impl Directory {
     /// Gives a file another name, under which nothing reads it: `name.suffix`, or `name.suffix-2` and so on where that
     /// is taken. Returns its path.
     pub(crate) fn set_aside(&self, name: &str, suffix: &str) -> Result<PathBuf, FileError> {
+        let aside = self.name_aside(name, suffix)?;
+        self.rename(name, &aside)?;
+        self.sync()?;
+        Ok(self.path_of(&aside))
+    }
+
+    /// Writes bytes to where [`Self::set_aside`] would put the file. Returns the path.
+    pub(crate) fn keep_aside(&self, name: &str, suffix: &str, bytes: &[u8]) -> Result<PathBuf, FileError> {
+        let aside = self.name_aside(name, suffix)?;
+        self.replace(&aside, Content::Other(bytes))?;
+        Ok(self.path_of(&aside))
+    }
+
+    fn name_aside(&self, name: &str, suffix: &str) -> Result<String, FileError> {
         let mut aside = format!("{name}.{suffix}");
         let mut count = 1;
         while self.exists(&aside)? {
             count += 1;
             aside = format!("{name}.{suffix}-{count}");
         }
-        self.rename(name, &aside)?;
-        self.sync()?;
-        Ok(self.path_of(&aside))
+        Ok(aside)
     }
 
     /// Removes a file, and overwrites it and what a crash may have left beside it. No file is fine. (How little an

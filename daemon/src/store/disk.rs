@@ -176,7 +176,7 @@ impl Disk {
                 Ok(record) => newest = Some(Record { place: Place::Spill, ..record }),
                 Err(Refusal::NewerFormat) => return Err(StoreError::NewerFormat { path: copy.path }),
                 Err(Refusal::Corrupt | Refusal::WrongKey) => {
-                    let aside = copy.set_aside(slot, clock.now().wall);
+                    let aside = copy.shelf.set_aside(slot, clock.now().wall);
                     tracing::warn!(%account, path = %copy.path.display(), ?aside, "the tokens there do not open");
                 }
             }

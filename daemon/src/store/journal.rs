@@ -14,6 +14,7 @@
 //! ```
 
 mod form;
+mod reader;
 
 use std::sync::Arc;
 
@@ -25,9 +26,9 @@ use crate::clock::Clock;
 use crate::failpoint::{self, Point};
 use crate::store::directory::{FileError, OpenFile};
 use crate::store::disk::{Disk, Resting};
+use crate::store::journal::reader::Reader;
 use crate::store::key::Key;
 use crate::store::master_key::locked;
-use crate::store::sealed_file::{Opened, Refusal};
 use crate::store::shelf::Shelf;
 use crate::store::slot::Slot;
 use crate::store::{Record, Rest, Store, StoreError, sealed_file};
@@ -36,9 +37,6 @@ use crate::token::rotation::Doubt;
 
 /// The room that is taken before anything is sent: more than the answers of most issuers need.
 const ROOM: u64 = 64 * 1024;
-
-/// How long the number before a frame is.
-const PREFIX: usize = 4;
 
 /// What a renewal is about to do. Written before a refresh token is presented.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,45 +184,27 @@ impl Disk {
             }
             Resting::Record(_) | Resting::Nothing | Resting::Damaged => {}
         }
+        let refuge;
+        let shelf = match place {
+            Place::State => &*self.shelf,
+            Place::Spill => {
+                refuge = self.spill.shelf()?;
+                &refuge
+            }
+        };
+        // What cannot be read may not be replaced.
+        (Reader { disk: self, key: &key, account, clock }).look(shelf, place)?;
         let (account, clock) = (account.clone(), clock.clone());
         let seal = Seal { account, generation: intent.generation, key, clock };
-        let page = match place {
-            Place::State => self.write_intent(&self.shelf, intent, seal)?,
-            Place::Spill => self.write_intent(&self.spill.shelf()?, intent, seal)?,
-        };
-        Ok(Begun::Ready(Journal(Some(page))))
+        Ok(Begun::Ready(Journal(Some(self.write_intent(shelf, intent, seal)?))))
     }
 
     fn left_rotation(&self, account: &AccountName, clock: &Clock) -> Result<Option<Left>, StoreError> {
         let key = self.key.get(clock)?;
-        let slot = Slot::intent(account);
         let _turn = locked(&self.turn);
-        let mut latest: Option<Left> = None;
-        if let Some(bytes) = self.shelf.read(slot)? {
-            match read(&key, account, &bytes, clock) {
-                Ok(left) => latest = Some(left),
-                Err(Refusal::NewerFormat) => {
-                    return Err(StoreError::NewerFormat { path: self.shelf.path_of(slot) });
-                }
-                Err(Refusal::WrongKey) => return Err(self.wrong_key(slot)),
-                Err(Refusal::Corrupt) => {
-                    let aside = self.shelf.set_aside(slot, clock.now().wall)?;
-                    return Err(StoreError::DamagedJournal { aside });
-                }
-            }
-        }
-        for copy in self.spill.copies(slot) {
-            match read(&key, account, &copy.sealed, clock) {
-                Ok(left) if latest.as_ref().is_some_and(|latest| latest.knows_more_than(&left)) => {}
-                Ok(left) => latest = Some(left),
-                Err(Refusal::NewerFormat) => return Err(StoreError::NewerFormat { path: copy.path }),
-                Err(Refusal::WrongKey | Refusal::Corrupt) => {
-                    let aside = copy.set_aside(slot, clock.now().wall)?;
-                    return Err(StoreError::DamagedJournal { aside });
-                }
-            }
-        }
-        let Some(left) = latest else { return Ok(None) };
+        let Some(left) = (Reader { disk: self, key: &key, account, clock }).latest()? else {
+            return Ok(None);
+        };
         match self.resting(account, &key, clock)? {
             Resting::Record(record) if record.generation > left.intent.generation => {
                 self.forget_journal(account);
@@ -293,36 +273,5 @@ impl Seal {
     }
 }
 
-impl Left {
-    /// Tells whether it is of a later generation than another, or at least has an answer, or more presentations.
-    fn knows_more_than(&self, other: &Self) -> bool {
-        let rank =
-            |left: &Self| (left.intent.generation, left.answered.is_some(), left.intent.doubt.presentations);
-        rank(self) >= rank(other)
-    }
-}
-
-/// Reads a journal. An answer that does not open was not written to its end: there is none.
-fn read(key: &Key, account: &AccountName, journal: &[u8], clock: &Clock) -> Result<Left, Refusal> {
-    let (sealed, rest) = split_frame(journal).ok_or(Refusal::Corrupt)?;
-    let Opened { generation, plaintext } = sealed_file::open(key, Slot::intent(account), sealed)?;
-    let intent = form::intent_from_json(generation, &plaintext, clock).map_err(|_| Refusal::Corrupt)?;
-    let answer = split_frame(rest).map(|(sealed, _)| sealed_file::open(key, Slot::answer(account), sealed));
-    let answered = match answer {
-        Some(Ok(answer)) if answer.generation == generation => {
-            form::answer_from_bytes(&answer.plaintext, clock).ok()
-        }
-        Some(_) | None => None,
-    };
-    Ok(Left { intent, answered })
-}
-
-/// Splits off a frame; nothing where there is none, or not the whole of it.
-fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<PREFIX>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length > 0)?;
-    rest.split_at_checked(length)
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

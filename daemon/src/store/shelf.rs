@@ -66,7 +66,17 @@ impl Shelf {
 
     /// Renames a file, so that nothing reads it and nothing overwrites it. Returns its new path.
     pub(crate) fn set_aside(&self, slot: Slot<'_>, now: Timestamp) -> Result<PathBuf, FileError> {
-        self.directory.set_aside(&slot.to_string(), &now.strftime("corrupt-%Y%m%dT%H%M%SZ").to_string())
+        self.directory.set_aside(&slot.to_string(), &suffix(now))
+    }
+
+    /// Writes bytes to where [`Self::set_aside`] would put a file. Returns the path.
+    pub(crate) fn keep_aside(
+        &self,
+        slot: Slot<'_>,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<PathBuf, FileError> {
+        self.directory.keep_aside(&slot.to_string(), &suffix(now), bytes)
     }
 
     /// Removes a file.
@@ -83,4 +93,8 @@ impl Shelf {
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
+}
+
+fn suffix(now: Timestamp) -> String {
+    now.strftime("corrupt-%Y%m%dT%H%M%SZ").to_string()
 }

@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -35,14 +34,8 @@ pub(crate) struct Copy {
     pub(crate) sealed: Zeroizing<Vec<u8>>,
     /// For people.
     pub(crate) path: PathBuf,
-    shelf: Shelf,
-}
-
-impl Copy {
-    /// Renames the file, so that nothing reads it and nothing overwrites it. Returns its new path.
-    pub(crate) fn set_aside(&self, slot: Slot<'_>, now: Timestamp) -> Result<PathBuf, FileError> {
-        self.shelf.set_aside(slot, now)
-    }
+    /// Where it lies.
+    pub(crate) shelf: Shelf,
 }
 
 impl Spill {
