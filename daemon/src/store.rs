@@ -240,4 +240,6 @@ fn decide(
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;

@@ -42,10 +42,7 @@ async fn a_record_outlives_the_daemon() {
 /// The files are as the first version wrote them. They must open in every later one.
 #[tokio::test(start_paused = true)]
 async fn a_store_of_the_first_format_opens_for_ever() {
-    let machine = Machine::new();
-    drop(machine.open(KeyChoice::File).unwrap());
-    machine.write("key", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".as_bytes());
-    machine.write("store.json", br#"{"format":1,"key":"file","key_id":"8e9f6f335dc1fd33"}"#);
+    let machine = Machine::with_the_key_of_the_fixtures();
     machine.write("accounts/prod.sealed", include_bytes!("fixtures/v1.sealed"));
     let store = machine.open(KeyChoice::Auto).unwrap();
     let record = store.load(&name("prod")).unwrap().unwrap();
@@ -447,6 +444,15 @@ impl Machine {
             keyring: FakeKeyring::default(),
             clock: Clock::following_tokio(),
         }
+    }
+
+    /// Returns a machine whose store has the key that the fixtures were sealed with.
+    pub(super) fn with_the_key_of_the_fixtures() -> Self {
+        let machine = Self::new();
+        drop(machine.open(KeyChoice::File).unwrap());
+        machine.write("key", b"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+        machine.write("store.json", br#"{"format":1,"key":"file","key_id":"8e9f6f335dc1fd33"}"#);
+        machine
     }
 
     pub(super) fn open(&self, choice: KeyChoice) -> Result<Store, OpenError> {
