@@ -179,6 +179,16 @@ impl FakeIssuer {
         self.server.faults.clear();
     }
 
+    /// Returns how many requests have come so far, answered or not.
+    pub fn exchanges(&self) -> usize {
+        self.server.exchanges()
+    }
+
+    /// Returns how many token requests are under way.
+    pub fn token_requests_under_way(&self) -> usize {
+        self.server.token_requests_under_way()
+    }
+
     /// Holds every exchange at an endpoint when it comes to this point, until [`Self::release`].
     pub fn hold(&self, endpoint: Endpoint, point: Point) {
         self.server.faults.gate.close(endpoint, point);

@@ -56,7 +56,12 @@ pub(crate) async fn latency(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one pause of this package, between two looks")]
 fn pause() {
-    thread::sleep(PAUSE);
+    rest(PAUSE);
+}
+
+/// Lets time pass in a run whose length is what it is about. A test waits for something instead.
+#[expect(clippy::disallowed_methods, reason = "the one pause of this package")]
+pub fn rest(duration: Duration) {
+    thread::sleep(duration);
 }

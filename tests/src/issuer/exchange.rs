@@ -26,6 +26,7 @@ pub(crate) struct AuthorizationServer {
     pub(crate) books: Mutex<Books>,
     pub(crate) faults: Faults,
     token_requests: AtomicUsize,
+    begun: AtomicUsize,
 }
 
 /// What an endpoint does with a form that has been read.
@@ -38,6 +39,7 @@ impl AuthorizationServer {
             books: Mutex::new(books),
             faults: Faults::default(),
             token_requests: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
         }
     }
 
@@ -88,6 +90,14 @@ impl AuthorizationServer {
         exchange.send(reply).await
     }
 
+    pub(crate) fn exchanges(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn token_requests_under_way(&self) -> usize {
+        self.token_requests.load(Ordering::SeqCst)
+    }
+
     fn count_token_request(&self) -> Counted<'_> {
         let counted = Counted::new(&self.token_requests);
         let current = self.token_requests.load(Ordering::SeqCst);
@@ -108,6 +118,7 @@ struct Exchange {
 
 impl Exchange {
     fn begin(server: &Arc<AuthorizationServer>, endpoint: Endpoint) -> Self {
+        server.begun.fetch_add(1, Ordering::SeqCst);
         Self { server: Arc::clone(server), endpoint, fault: server.faults.take(endpoint) }
     }
 

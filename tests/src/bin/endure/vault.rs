@@ -1,0 +1,83 @@
+//! What a daemon that has ended holds: its own store, opened as it would open it.
+//!
+//! No API gives a refresh token away, so this is the way to learn which one it has. The store has one owner at a time: it
+//! cannot be opened while the daemon runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use integration_tests::home::Home;
+use integration_tests::issuer::FakeIssuer;
+use keyfob_daemon::clock::Clock;
+use keyfob_daemon::store::key::KeyChoice;
+use keyfob_daemon::store::{Sources, Store};
+use secrecy::ExposeSecret;
+
+/// How a login stands, by the issuer's ledger and the daemon's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The daemon holds the refresh token that works.
+    Kept,
+    /// The issuer keeps the login, and the daemon does not hold the token that works.
+    Lost,
+    /// The issuer ended it: a refresh token was presented that it took for stolen.
+    Ended,
+}
+
+/// Returns how the latest login of each account stands. An account is a client of its own name.
+pub(crate) fn judge(issuer: &FakeIssuer, home: &Home, accounts: &[String]) -> BTreeMap<String, Standing> {
+    let held = held(home, accounts);
+    issuer.ask(|ledger, _| {
+        let standing = |name: &String| {
+            let family = ledger.families.iter().rfind(|family| family.client == *name)?;
+            let live = family.live().map(|live| live.token.as_str());
+            Some(match family.alive {
+                false => Standing::Ended,
+                true if live == held[name].as_deref() => Standing::Kept,
+                true => Standing::Lost,
+            })
+        };
+        accounts.iter().map(|name| (name.clone(), standing(name).unwrap_or(Standing::Lost))).collect()
+    })
+}
+
+/// What a daemon that was killed left of a renewal that has no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// What it was about to do: nobody can tell whether the refresh token was spent.
+    Unanswered,
+    /// The answer as well.
+    Answered,
+}
+
+/// Returns what was left of renewals: a journal has the length of its first part, that part, and the length of the
+/// answer, which is 0 while there is none.
+pub(crate) fn left(home: &Home) -> Vec<Left> {
+    let files = fs::read_dir(home.path("state/keyfob/accounts")).expect("the state directory can be read");
+    let journals = files.flatten().filter(|file| {
+        let name = file.file_name().to_string_lossy().into_owned();
+        name.ends_with(".journal") && !name.starts_with('.')
+    });
+    let is_answered = |journal: &[u8]| {
+        let length = |at: usize| -> Option<usize> {
+            let bytes: [u8; 4] = journal.get(at..at + 4)?.try_into().ok()?;
+            usize::try_from(u32::from_be_bytes(bytes)).ok()
+        };
+        length(0).and_then(|first| length(4 + first)).is_some_and(|answer| answer > 0)
+    };
+    let read = |path| fs::read(path).expect("a journal can be read");
+    journals
+        .map(|file| if is_answered(&read(file.path())) { Left::Answered } else { Left::Unanswered })
+        .collect()
+}
+
+fn held(home: &Home, accounts: &[String]) -> BTreeMap<String, Option<String>> {
+    let directory = home.path("state/keyfob");
+    let store = Store::open(&directory, KeyChoice::File, Sources::of_the_system(None), Clock::system())
+        .expect("the store of a daemon that has ended opens");
+    let refresh_token = |name: &String| {
+        let record = store.load(&name.parse().expect("an account's name")).expect("a record can be read")?;
+        record.tokens.refresh.map(|refresh| refresh.secret.expose_secret().to_owned())
+    };
+    accounts.iter().map(|name| (name.clone(), refresh_token(name))).collect()
+}
