@@ -4,7 +4,8 @@
 //! kill. How many kills hit one is part of the figures.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
 
 use integration_tests::issuer::fault::{Endpoint, Fault, Point};
 use integration_tests::issuer::settings::{Rotation, Settings};
@@ -20,7 +21,7 @@ const ACCOUNTS: usize = 300;
 const LIFETIME: Duration = Duration::from_secs(2);
 /// The issuer thinks for as long as this, so that the time between the spending of a token and its successor's arrival
 /// is there to be hit.
-const LATENCY: Duration = Duration::from_millis(5);
+const LATENCY: Duration = Duration::from_millis(10);
 /// A kill comes within this time after the daemon has begun to answer.
 const SPREAD: Duration = Duration::from_millis(40);
 /// A renewal is asked for no sooner after the last: the daemon would refuse.
@@ -55,13 +56,15 @@ pub(crate) fn run(options: &Options) -> Report {
     );
     fleet.issuer.break_every(Endpoint::Token, Point::BeforeReply, Fault::Delay(LATENCY));
     let (mut random, mut tally) = (Random::new(options.seed), Tally::default());
-    let mut out = BTreeMap::new();
+    let mut out = BTreeMap::<String, String>::new();
+    let mut asked = BTreeMap::<String, Option<SystemTime>>::new();
     let start = now();
     fleet.daemon.kill();
     while tally.kills < count {
         // A store that does not open ends the run here.
         fleet.daemon.start_again();
-        live(&fleet, &out, &mut random);
+        asked.retain(|name, stored| !out.contains_key(name) && *stored == stored_at(&fleet, name));
+        live(&fleet, &mut asked, &out, &mut random);
         let new: Vec<(String, String)> = match tally.kills % 10 {
             0 => fleet.signed_out().into_iter().filter(|(name, _)| !out.contains_key(name)).collect(),
             _ => Vec::new(),
@@ -79,21 +82,38 @@ pub(crate) fn run(options: &Options) -> Report {
     conclude(fleet, options, tally, start)
 }
 
-/// Has some accounts renew that are due, for a random time.
-fn live(fleet: &Fleet, out: &BTreeMap<String, String>, random: &mut Random) {
+/// Has some accounts renew, for a random time: first those that were asked before and have stored nothing since, then
+/// some that are due.
+fn live(
+    fleet: &Fleet,
+    asked: &mut BTreeMap<String, Option<SystemTime>>,
+    out: &BTreeMap<String, String>,
+    random: &mut Random,
+) {
     let spread = u64::try_from(SPREAD.as_micros()).expect("a moment");
     let (begun, time) = (now(), Duration::from_micros(random.below(spread)));
-    let is_due = |(name, age): &(String, Duration)| *age > DUE && !out.contains_key(name);
-    let mut due: Vec<(String, Duration)> = fleet.ages().into_iter().filter(is_due).collect();
-    for _ in 0..ASKED.min(due.len()) {
+    let is_due =
+        |(name, age): &(String, Duration)| *age > DUE && !out.contains_key(name) && !asked.contains_key(name);
+    let mut due: Vec<String> = fleet.ages().into_iter().filter(is_due).map(|(name, _)| name).collect();
+    let mut names: Vec<String> = asked.keys().cloned().collect();
+    while names.len() < ASKED && !due.is_empty() {
+        names.push(due.swap_remove(random.below(due.len() as u64) as usize));
+    }
+    for name in names {
         if begun.elapsed() >= time {
             return;
         }
-        let (name, _) = due.swap_remove(random.below(due.len() as u64) as usize);
+        asked.entry(name.clone()).or_insert_with(|| stored_at(fleet, &name));
         // It is not waited for; and nobody may be there any more who answers.
         drop(fleet.ask(&name, "wait=0"));
     }
     rest(time.saturating_sub(begun.elapsed()));
+}
+
+/// Returns when the tokens of an account were stored last.
+fn stored_at(fleet: &Fleet, account: &str) -> Option<SystemTime> {
+    let file = fleet.daemon.home().path(&format!("state/keyfob/accounts/{account}.sealed"));
+    fs::metadata(file).and_then(|file| file.modified()).ok()
 }
 
 fn kill(fleet: &mut Fleet, tally: &mut Tally) {

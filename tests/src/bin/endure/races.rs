@@ -1,11 +1,13 @@
 //! two daemons and fifty shims that may start one are started at once, when a renewal is due.
 
+use std::fs::{self, File};
 use std::time::Duration;
 
 use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::patience::{SOON, eventually, now};
 use integration_tests::process::{Output, Process};
 use integration_tests::shim;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::fleet::Fleet;
 use crate::options::{GRACE, Options};
@@ -138,12 +140,12 @@ fn finish(fleet: &Fleet, mut daemons: [Process; 2], tally: &mut Tally) {
 
 /// Tells whether the process has the state directory: its id is in the lock file.
 fn serves(fleet: &Fleet, pid: u32) -> bool {
-    let lock = std::fs::read_to_string(fleet.daemon.home().path("state/keyfob/lock")).unwrap_or_default();
+    let lock = fs::read_to_string(fleet.daemon.home().path("state/keyfob/lock")).unwrap_or_default();
     lock.trim() == pid.to_string()
 }
 
 /// Tells whether no process has the state directory any more.
 fn is_free(fleet: &Fleet) -> bool {
-    let lock = std::fs::read_to_string(fleet.daemon.home().path("state/keyfob/lock")).unwrap_or_default();
-    lock.trim().parse::<u32>().map_or(true, |pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+    let lock = File::open(fleet.daemon.home().path("state/keyfob/lock")).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
 }

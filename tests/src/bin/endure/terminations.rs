@@ -23,6 +23,8 @@ const HOMES: u64 = 40;
 const LONGEST_THOUGHT: u64 = 14_000;
 /// The daemon is gone by then.
 const LONGEST_END: Duration = Duration::from_secs(16);
+/// Of such a token more life than is left can be asked for after [`DUE`], and nobody renews it before.
+const LIFETIME: Duration = Duration::from_secs(60);
 const DUE: Duration = Duration::from_secs(10);
 
 /// What went on.
@@ -74,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Report {
 
 /// Ends daemons in one home until there were enough.
 fn work(count: u64, tally: &Tally, mut random: Random, start: Instant) {
-    let settings = Settings { rotation: Rotation::Strict, ..Settings::default() };
+    let settings = Settings { access_lifetime: LIFETIME, rotation: Rotation::Strict, ..Settings::default() };
     let mut fleet = Fleet::start(1, settings);
     while tally.begun.fetch_add(1, Ordering::Relaxed) < count {
         let thought = Duration::from_millis(random.below(LONGEST_THOUGHT));
