@@ -10,7 +10,7 @@ use integration_tests::home::Home;
 use integration_tests::issuer::FakeIssuer;
 use keyfob_daemon::clock::Clock;
 use keyfob_daemon::store::key::KeyChoice;
-use keyfob_daemon::store::{Sources, Store};
+use keyfob_daemon::store::{Location, Sources, Store};
 use secrecy::ExposeSecret;
 
 /// How a login stands, by the issuer's ledger and the daemon's store.
@@ -73,8 +73,13 @@ pub(crate) fn left(home: &Home) -> Vec<Left> {
 
 fn held(home: &Home, accounts: &[String]) -> BTreeMap<String, Option<String>> {
     let directory = home.path("state/keyfob");
-    let store = Store::open(&directory, KeyChoice::File, Sources::of_the_system(None), Clock::system())
-        .expect("the store of a daemon that has ended opens");
+    let store = Store::open(
+        &Location::of(&directory),
+        KeyChoice::File,
+        Sources::of_the_system(None),
+        Clock::system(),
+    )
+    .expect("the store of a daemon that has ended opens");
     let refresh_token = |name: &String| {
         let record = store.load(&name.parse().expect("an account's name")).expect("a record can be read")?;
         record.tokens.refresh.map(|refresh| refresh.secret.expose_secret().to_owned())
