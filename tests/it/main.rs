@@ -10,6 +10,7 @@ mod command;
 mod config;
 mod crash;
 mod credentials;
+mod crowd;
 mod flyte;
 mod flytekit;
 mod import;

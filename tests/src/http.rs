@@ -56,10 +56,33 @@ impl Response {
 /// # Errors
 /// Fails where no whole response arrives.
 pub fn over_socket(socket: &Path, request: &Request) -> io::Result<Response> {
-    let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    stream.set_write_timeout(Some(DEADLINE))?;
-    exchange(stream, "localhost", request)
+    Asked::over_socket(socket, request)?.response()
+}
+
+/// A request that has been sent over a Unix socket. Who drops it hangs up.
+#[derive(Debug)]
+pub struct Asked(UnixStream);
+
+impl Asked {
+    /// Sends a request, and does not wait for the response.
+    ///
+    /// # Errors
+    /// Fails where nobody takes it.
+    pub fn over_socket(socket: &Path, request: &Request) -> io::Result<Self> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        send(&mut stream, "localhost", request)?;
+        Ok(Self(stream))
+    }
+
+    /// Waits for the response.
+    ///
+    /// # Errors
+    /// Fails where no whole response arrives.
+    pub fn response(mut self) -> io::Result<Response> {
+        receive(&mut self.0)
+    }
 }
 
 /// Sends a request to the server of an `http` URL, whose path is not looked at.
@@ -100,6 +123,11 @@ fn path_of(url: &str) -> &str {
 }
 
 fn exchange(mut stream: impl Read + Write, host: &str, request: &Request) -> io::Result<Response> {
+    send(&mut stream, host, request)?;
+    receive(&mut stream)
+}
+
+fn send(stream: &mut impl Write, host: &str, request: &Request) -> io::Result<()> {
     let Request { method, path, headers, body } = request;
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = body.len();
@@ -107,7 +135,10 @@ fn exchange(mut stream: impl Read + Write, host: &str, request: &Request) -> io:
         "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())?;
+    stream.write_all(body.as_bytes())
+}
+
+fn receive(stream: &mut impl Read) -> io::Result<Response> {
     let mut received = Vec::new();
     stream.read_to_end(&mut received)?;
     parse(&received)

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::patience::{SOON, found};
 
@@ -92,6 +92,16 @@ impl Drop for Process {
         // It fails where the program has ended already, which is as good.
         drop(self.child.kill().and_then(|()| self.child.wait()));
     }
+}
+
+/// Lets this process have as many connections as the system allows: a crowd of clients needs more than the usual 1,024.
+///
+/// # Panics
+/// Panics where the system does not let it.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).expect("a process may raise its own soft limit");
 }
 
 fn code(status: ExitStatus) -> i32 {
