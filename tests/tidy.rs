@@ -103,9 +103,10 @@ const CHECKLIST: [(&str, &[&str]); 13] = [
     ("RFC 7523, assertions of a private key", &["7523_1"]),
     ("OpenID Connect Core, the claims of an ID token", &["oidc_1"]),
     (
-        "What went wrong in programs like this: an exchange dropped (d3) or made twice (d4), a refusal without its \
-         words (d6), answers within the rules refused (d7)",
-        &["d3", "d4", "d6", "d7"],
+        "What went wrong in programs like this: a storm of renewals (d1), an exchange dropped (d3) or made twice (d4), a \
+         login lost to a portal (d5), a refusal without its words (d6), answers within the rules refused (d7), a stop \
+         in mid-answer (d8), all made to wait for one (d10)",
+        &["d1", "d3", "d4", "d5", "d6", "d7", "d8", "d10"],
     ),
 ];
 

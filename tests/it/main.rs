@@ -18,6 +18,7 @@ mod issuer;
 mod keyring;
 mod keyring_fixture;
 mod login;
+mod lost_answer;
 mod oidc_provider;
 mod outage;
 mod rejection;

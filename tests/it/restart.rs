@@ -49,6 +49,27 @@ fn a_stop_lets_a_renewal_finish_and_keeps_what_it_brought() {
 }
 
 #[test]
+fn a_stop_in_the_middle_of_an_answer_keeps_the_refresh_token_in_it_d8() {
+    let issuer = strict_issuer();
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    issuer.hold(Endpoint::Token, Point::MidBody);
+    hold_a_renewal_of("prod", &daemon, &issuer);
+    daemon.signal(Signal::TERM);
+    eventually(SOON, "the daemon takes no more requests", || daemon.try_api("GET", "/healthz").is_none());
+    issuer.release();
+    assert_eq!(daemon.wait().status, 0, "{}", daemon.log());
+    let ledger = issuer.ledger();
+    daemon.start_again();
+    assert_eq!(daemon.token("prod").access_token, ledger.access_tokens.last().unwrap().token);
+    let live = ledger.families[0].live().unwrap().token.clone();
+    daemon.api("DELETE", "/v1/accounts/prod/session");
+    let ledger = issuer.ledger();
+    assert!(ledger.revoked.contains(&live), "the new refresh token was lost");
+    assert_eq!((ledger.requests("refresh_token").len(), ledger.replayed().len()), (1, 0));
+}
+
+#[test]
 fn a_second_signal_ends_the_daemon_at_once() {
     let issuer = strict_issuer();
     let mut daemon = in_mid_renewal(&issuer);

@@ -84,6 +84,35 @@ fn a_tool_that_gives_up_cancels_nothing_but_its_own_waiting() {
     assert_eq!(ledger.replayed().len(), 0);
 }
 
+#[test]
+fn an_issuer_that_takes_its_time_keeps_nobody_from_the_token_in_hand_d10() {
+    let settings = || Settings { access_lifetime: Duration::from_secs(60), ..Settings::default() };
+    let [slow, quick] = [settings(), settings()].map(FakeIssuer::start);
+    let accounts = config::account("slow", &slow) + &config::account("quick", &quick);
+    let daemon = Daemon::start(&(config::HEAD.replace("prod", "slow") + &accounts));
+    let tokens = daemon.log_all_in(&["slow", "quick"].map(str::to_owned));
+    slow.hold(Endpoint::Token, Point::BeforeRead);
+    let impatient = format!("{MORE_LIFE}&wait=0");
+    eventually(SOON, "a renewal that does not end", || {
+        daemon.token_with("slow", &impatient);
+        slow.held() == 1
+    });
+    for (name, token) in ["slow", "quick"].iter().zip(&tokens) {
+        let output = daemon.shim(&["token", name]);
+        assert_eq!(
+            (output.status, output.stdout),
+            (Exit::Success as i32, format!("{token}\n")),
+            "{}",
+            output.stderr
+        );
+    }
+    // Nor from a renewal by another.
+    assert!(quick.honours(&daemon.token_with("quick", "scope=all").access_token));
+    assert_eq!(slow.held(), 1, "the slow issuer has answered meanwhile");
+    slow.release();
+    eventually(SOON, "its token", || daemon.token("slow").access_token != tokens[0]);
+}
+
 /// Tokens that live for a little longer than the ten seconds that lie between two renewals.
 fn short_lived() -> FakeIssuer {
     FakeIssuer::start(Settings { access_lifetime: Duration::from_secs(11), ..Settings::default() })
