@@ -316,6 +316,8 @@ fn stays_home(name: &str, endpoint: &EndpointUrl, home: &str) -> Result<(), Fail
 mod tests {
     use std::path::Path;
 
+    use secrecy::ExposeSecret;
+
     use super::*;
     use crate::flyte::message::{PublicClientConfig, Said};
     use crate::flyte::scripted_grpc::ScriptedFlyte;
@@ -498,6 +500,38 @@ mod tests {
         assert!(matches!(refresh().await, Err(Failure::Misconfigured { .. })));
         assert!(matches!(refresh().await, Err(Failure::Ambiguous { .. })));
         assert_eq!(server.requests().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_short_at_any_byte_may_have_spent_the_token_and_is_never_read_r5() {
+        let length = TOKENS.len();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+        let framings = [
+            format!("{head}Content-Length: {length}\r\n\r\n{TOKENS}"),
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{TOKENS}\r\n0\r\n\r\n"),
+            format!("{head}Connection: close\r\n\r\n{TOKENS}"),
+        ];
+        let server = ScriptedServer::answering([json(503, "")]).await;
+        let issuer = issuer(server.endpoints());
+        let mut requests = 0;
+        for whole in framings {
+            for end in 0..=whole.len() {
+                server.then([whole.as_bytes()[..end].to_vec()]);
+                let outcome = issuer.refresh(refresh_token(&server.issuer()), Wanted::Own).await;
+                requests += 1;
+                assert_eq!(server.requests().len(), requests, "presented twice: {}", &whole[..end]);
+                match outcome {
+                    Ok(tokens) => {
+                        assert_eq!(tokens.refresh.unwrap().secret.expose_secret(), "RT2");
+                        assert_eq!(end, whole.len(), "read although it was cut short: {}", &whole[..end]);
+                    }
+                    Err(failure) => {
+                        assert!(matches!(failure, Failure::Ambiguous { .. }), "{failure}: {}", &whole[..end]);
+                        assert!(end < whole.len(), "{failure}: {whole}");
+                    }
+                }
+            }
+        }
     }
 
     #[tokio::test]
