@@ -40,22 +40,46 @@ pub struct Tally {
     pub replays: usize,
 }
 
-/// Kills a daemon so often at each step, with an issuer that rotates like this, all steps beside each other.
+/// How often one daemon is killed: there is another for what goes beyond. Each round lasts some twelve seconds, nearly all
+/// of them the pause that a daemon makes between two renewals.
+const MOST_ROUNDS: usize = 25;
+
+/// Kills daemons so often at each step, with issuers that rotate like this, all steps beside each other.
 ///
 /// # Panics
 /// Panics where a daemon neither goes on with its login nor asks for one.
 pub fn at_every_step(rotation: Rotation, rounds: usize) -> Vec<Tally> {
     thread::scope(|scope| {
-        let steps = STEPS.map(|step| scope.spawn(move || at(step, rotation, rounds)));
+        let steps = STEPS.map(|step| scope.spawn(move || at_step(step, rotation, rounds)));
         steps.into_iter().map(|step| step.join().expect("the step was gone through")).collect()
     })
 }
 
-/// Kills a daemon so often at one step.
-///
-/// # Panics
-/// Panics where the daemon neither goes on with its login nor asks for one.
-pub fn at(step: &'static str, rotation: Rotation, rounds: usize) -> Tally {
+impl Tally {
+    fn and(self, other: Self) -> Self {
+        Self {
+            step: self.step,
+            kills: self.kills + other.kills,
+            lost: self.lost + other.lost,
+            reported: self.reported + other.reported,
+            replays: self.replays.max(other.replays),
+        }
+    }
+}
+
+/// Kills daemons so often at one step.
+fn at_step(step: &'static str, rotation: Rotation, rounds: usize) -> Tally {
+    thread::scope(|scope| {
+        let daemons: Vec<_> = (0..rounds)
+            .step_by(MOST_ROUNDS)
+            .map(|done| scope.spawn(move || one_daemon(step, rotation, MOST_ROUNDS.min(rounds - done))))
+            .collect();
+        let tallies = daemons.into_iter().map(|daemon| daemon.join().expect("the rounds were gone through"));
+        tallies.reduce(Tally::and).expect("there is a round")
+    })
+}
+
+fn one_daemon(step: &'static str, rotation: Rotation, rounds: usize) -> Tally {
     let issuer = FakeIssuer::start(Settings { access_lifetime: LIFETIME, rotation, ..Settings::default() });
     // A run of hours must not fill the disk with its logs.
     let home = Home::new().set("KEYFOB_LOG", "debug");
