@@ -15,6 +15,7 @@ use crate::flyte::discovery::Discoveries;
 use crate::flyte::{Endpoint, Plaintext};
 use crate::grant::TokenSource;
 use crate::grant::authorization_code::{AuthorizationCode, BrowserLogin};
+use crate::grant::binding::Binding;
 use crate::grant::client_credentials::ClientCredentials;
 use crate::grant::command::{Command, Program};
 use crate::grant::device_code::DeviceCode;
@@ -23,7 +24,7 @@ use crate::grant::program::Environment;
 use crate::oauth::discovery::Discovery;
 use crate::oauth::http::Http;
 use crate::oauth::transport::{Transport, Trust};
-use crate::oauth::{Client, ClientId, ExtraParameters, LoopbackHttp, Server};
+use crate::oauth::{Client, ClientId, DpopPolicy, ExtraParameters, LoopbackHttp, Server};
 use crate::token::Target;
 use crate::token::rotation::Profile;
 
@@ -65,6 +66,8 @@ pub struct IssuerSettings {
     pub rotation: Profile,
     /// Whether plain http to loopback is acceptable.
     pub loopback: LoopbackHttp,
+    /// Whether the refresh token is to be bound to a key. It is no part of the fingerprint: a token stays what it is.
+    pub dpop: DpopPolicy,
     /// How it is reached. It is no part of the fingerprint: the tokens are the same by whatever way they came, and what
     /// keeps them from another server is its name.
     pub transport: Transport,
@@ -262,6 +265,7 @@ impl IssuerSettings {
             extra: self.extra.clone(),
             loopback: self.loopback,
             environment: means.environment.clone(),
+            binding: Binding::new(self.dpop),
         });
         match self.grant {
             Grant::AuthorizationCode => Arc::new(AuthorizationCode { issuer, browser: self.browser.clone() }),
@@ -316,6 +320,7 @@ mod tests {
             browser: BrowserLogin::default(),
             rotation: Profile::Unknown,
             loopback: LoopbackHttp::Allowed,
+            dpop: DpopPolicy::Auto,
             transport: Transport::default(),
         };
         let account = Account { name: "ci".parse().unwrap(), provider: Provider::Issuer(settings) };
@@ -349,6 +354,7 @@ mod tests {
             browser: BrowserLogin::default(),
             rotation: Profile::Unknown,
             loopback: LoopbackHttp::Refused,
+            dpop: DpopPolicy::Auto,
             transport: Transport::default(),
         };
         let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
@@ -356,6 +362,12 @@ mod tests {
         let expected = "234b8870747b4d8762fcd764912e1d6003eb768ac7966c41b8df2619e0b0760b";
         assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
         let Provider::Issuer(settings) = account.provider else { panic!("an issuer") };
+        // How the next login binds its refresh token is no reason to lose this one.
+        for dpop in [DpopPolicy::Off, DpopPolicy::Require] {
+            let settings = IssuerSettings { dpop, ..settings.clone() };
+            let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
+            assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
+        }
         let endpoint = Endpoint::parse("https://flyte", Plaintext::Refused).unwrap();
         let client = Client { id: ClientId::FromEndpoint, ..settings.client };
         let target = Target::default();

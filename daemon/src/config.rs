@@ -150,6 +150,7 @@ mod tests {
     use crate::account::{Grant, IssuerSettings, Provider, Site};
     use crate::flyte::{Endpoint, Plaintext};
     use crate::grant::command::DEFAULT_ASSUMED_LIFETIME;
+    use crate::oauth::DpopPolicy;
     use crate::oauth::{
         ClientAuthentication, ClientId, ClientSecret, CodeExchange, EndpointUrl, Endpoints, ExtraParameters,
         LoopbackHttp, Server,
@@ -203,6 +204,8 @@ mod tests {
         assert_eq!(corp.target.scope, Scope::parse("offline_access openid"));
         assert_eq!(corp.target.audience.as_deref(), Some("https://api.example.com"));
         assert_eq!(corp.loopback, LoopbackHttp::Refused);
+        assert_eq!(corp.dpop, DpopPolicy::Auto);
+        assert_eq!(issuer_of(&config, "flyte").dpop, DpopPolicy::Require);
 
         let browser = issuer_of(&config, "browser");
         let endpoints = Endpoints {
@@ -353,7 +356,7 @@ config.toml:10: accounts.ci.isuer: unknown key; did you mean "issuer"?"#
             r#"config.toml:2: string values must be quoted, expected literal string
 config.toml:3: invalid basic string, expected `"`
 config.toml:5: grant: duplicate key; keep one of the two
-config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, extra_params, flyte, grant, http_proxy, insecure, issuer, private_key, private_key_id, resources, revocation_endpoint, rotation, rotation_grace, scopes, tls, token_endpoint
+config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, dpop, extra_params, flyte, grant, http_proxy, insecure, issuer, private_key, private_key_id, resources, revocation_endpoint, rotation, rotation_grace, scopes, tls, token_endpoint
 config.toml:7: missing comma between array elements, expected `,`
 config.toml:9: unclosed table, expected `]`
 config.toml:13: store.key: unknown value "keyrign"; did you mean "keyring"?
@@ -829,6 +832,7 @@ config.toml:14: key with no value, expected `=`"#
             "private_key = { file = '/k' }",
             "private_key_id = 'k'",
             "resources = ['https://r']",
+            "dpop = 'off'",
             "extra_params = { token = { a = 'b' } }",
             "redirect_uri = 'http://127.0.0.1/callback'",
             "success_page = '/p'",
@@ -872,6 +876,29 @@ config.toml:14: key with no value, expected `=`"#
                 )
             );
         }
+    }
+
+    #[test]
+    fn whether_a_refresh_token_is_bound_to_a_key_is_one_of_three_words() {
+        let account = |grant: &str, more: &str| {
+            format!(
+                "issuer = 'https://i'\nclient_id = 'c'\nclient_secret = {{ file = '/s' }}\ngrant = '{grant}'\n{more}"
+            )
+        };
+        for (word, expected) in
+            [("auto", DpopPolicy::Auto), ("off", DpopPolicy::Off), ("require", DpopPolicy::Require)]
+        {
+            let text = format!("[accounts.a]\n{}\n", account("device_code", &format!("dpop = '{word}'")));
+            assert_eq!(issuer_of(&parse(&text).unwrap(), "a").dpop, expected);
+        }
+        assert_eq!(
+            in_account(&account("device_code", "dpop = 'requier'")),
+            r#"6: dpop: unknown value "requier"; did you mean "require"?"#
+        );
+        assert_eq!(
+            in_account(&account("client_credentials", "dpop = 'auto'")),
+            r#"6: dpop: has no meaning with grant = "client_credentials"; remove it"#
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! task of the account. `renew` cannot ask a person; only `begin_login` can.
 
 pub mod authorization_code;
+pub(crate) mod binding;
 pub(crate) mod client_credentials;
 pub mod command;
 pub(crate) mod device_code;
@@ -51,6 +52,12 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
     /// Goes on with a device login that an earlier daemon began, if this source has such logins.
     fn resume_login(&self, _: DeviceLogin) -> Result<Login, Failure> {
         Err(Failure::Refused { message: "the login ended with the daemon that began it".into() })
+    }
+
+    /// Tells, once, whether the login that has just failed has shown how another one goes well: then it is begun anew without
+    /// anybody asking for it.
+    fn begins_anew(&self) -> bool {
+        false
     }
 
     /// Takes over a refresh token that another client obtained from the same issuer. Bounded in time by itself.

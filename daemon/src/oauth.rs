@@ -11,6 +11,7 @@ pub(crate) mod client_auth;
 pub(crate) mod connector;
 pub(crate) mod device;
 pub(crate) mod discovery;
+pub(crate) mod dpop;
 pub(crate) mod error;
 pub mod http;
 pub(crate) mod json;
@@ -171,6 +172,8 @@ pub struct Endpoints {
     pub redirects: Redirects,
     /// Whether it takes the one proof of a code's owner that we give.
     pub s256: S256,
+    /// Whether it takes proofs of possession.
+    pub dpop: Dpop,
 }
 
 impl Endpoints {
@@ -184,6 +187,7 @@ impl Endpoints {
             issuer: None,
             redirects: Redirects::MayNameIssuer,
             s256: S256::Assumed,
+            dpop: Dpop::Lacking,
         }
     }
 }
@@ -204,6 +208,28 @@ pub enum S256 {
     Assumed,
     /// It lists other methods alone.
     Lacking,
+}
+
+/// Whether an authorization server takes proofs of possession as we make them (RFC 9449 §5.1,
+/// `dpop_signing_alg_values_supported`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dpop {
+    /// It says so.
+    Supported,
+    /// It does not say so.
+    Lacking,
+}
+
+/// Whether an account wants its refresh token bound to a key (RFC 9449).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DpopPolicy {
+    /// Where the issuer can do it, and gives access tokens that tools can use all the same.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// Always: without it there is no login.
+    Require,
 }
 
 /// What the exchange of an authorization code sends.

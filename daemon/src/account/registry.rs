@@ -150,6 +150,7 @@ mod tests {
             browser: BrowserLogin::default(),
             rotation: crate::token::rotation::Profile::Unknown,
             loopback,
+            dpop: crate::oauth::DpopPolicy::Auto,
             transport: crate::oauth::transport::Transport::default(),
         };
         Account { name: name.parse().unwrap(), provider: Provider::Issuer(settings) }

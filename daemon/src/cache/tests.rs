@@ -379,6 +379,7 @@ fn account(client_id: &str) -> Account {
         browser: BrowserLogin::default(),
         rotation: Profile::Unknown,
         loopback: LoopbackHttp::Refused,
+        dpop: crate::oauth::DpopPolicy::Auto,
         transport: crate::oauth::transport::Transport::default(),
     };
     Account { name: "prod".parse().unwrap(), provider: Provider::Issuer(settings) }

@@ -16,11 +16,14 @@ use crate::config::server::{self, site};
 use crate::config::table::Table;
 use crate::config::transport::{self, tls, transport};
 use crate::grant::authorization_code::BrowserLogin;
-use crate::oauth::LoopbackHttp;
+use crate::oauth::{DpopPolicy, LoopbackHttp};
 use crate::token::Target;
 
+/// Whether the refresh token is bound to a key.
+const DPOP: &str = "dpop";
+
 /// The keys that say something about an issuer, or about us there.
-const ISSUER_KEYS: [&str; 24] = [
+const ISSUER_KEYS: [&str; 25] = [
     server::FLYTE,
     server::INSECURE,
     "issuer",
@@ -36,6 +39,7 @@ const ISSUER_KEYS: [&str; 24] = [
     "scopes",
     "audience",
     "resources",
+    DPOP,
     extra_params::KEY,
     browser::KEYS[0],
     browser::KEYS[1],
@@ -54,6 +58,14 @@ enum GrantWord {
     DeviceCode,
     ClientCredentials,
     Command,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum DpopWord {
+    Auto,
+    Off,
+    Require,
 }
 
 /// Reads the table of an account.
@@ -85,7 +97,9 @@ fn provider(table: &mut Table<'_>, environment: &Environment) -> Result<Provider
         }
         Ok(GrantWord::DeviceCode) => without_browser(table, "device_code").map(|()| Grant::DeviceCode),
         Ok(GrantWord::ClientCredentials) => {
-            without_browser(table, "client_credentials").map(|()| Grant::ClientCredentials)
+            // It has no refresh token.
+            let excluded = table.exclude(&[DPOP], &meaningless("client_credentials"));
+            without_browser(table, "client_credentials").and(excluded).map(|()| Grant::ClientCredentials)
         }
         // By its other keys it is an account with a program: nobody is asked for an issuer.
         Err(reported) if table.has("command") => {
@@ -128,6 +142,7 @@ fn issuer(
     let resources = table.list("resources", resource);
     let extra = extra_params(table);
     let rotation = rotation(table);
+    let dpop = dpop(table);
     let browser = match grant {
         Ok(Grant::AuthorizationCode) | Err(_) => browser(table, environment),
         Ok(Grant::DeviceCode | Grant::ClientCredentials) => Ok(BrowserLogin::default()),
@@ -145,7 +160,16 @@ fn issuer(
         browser: browser?,
         rotation: rotation?,
         loopback: tls?.loopback,
+        dpop: dpop?,
         transport: transport?,
+    })
+}
+
+fn dpop(table: &mut Table<'_>) -> Result<DpopPolicy, Reported> {
+    Ok(match table.read(DPOP)? {
+        None | Some(DpopWord::Auto) => DpopPolicy::Auto,
+        Some(DpopWord::Off) => DpopPolicy::Off,
+        Some(DpopWord::Require) => DpopPolicy::Require,
     })
 }
 

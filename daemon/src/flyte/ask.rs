@@ -94,6 +94,7 @@ impl Miss {
                 Self { words: format!("status {}", status.as_u16()), nature: Nature::Trouble(retry_after) }
             }
             Kind::Malformed { reason } => Self::trouble(reason),
+            Kind::KeyBound { .. } => Self::trouble(kind.to_string()),
         }
     }
 

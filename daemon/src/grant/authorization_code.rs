@@ -75,6 +75,10 @@ impl TokenSource for AuthorizationCode {
         self.by_code().resume_login(login)
     }
 
+    fn begins_anew(&self) -> bool {
+        self.by_code().begins_anew()
+    }
+
     fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
         self.by_code().adopt(refresh)
     }
@@ -102,6 +106,7 @@ enum Answer {
 async fn begin(issuer: Arc<Issuer>, browser: BrowserLogin) -> Result<Login, Failure> {
     let known = issuer.known().await?;
     let redirect_uri = browser.redirect_uri.or_else(|| known.redirect_uri.clone()).unwrap_or_default();
+    let proof_key = issuer.proof_key(&known).await?;
     let loopback = Loopback::bind(&redirect_uri, browser.pages).await?;
     let attempt = Attempt::new(Asked {
         endpoints: &known.endpoints,
@@ -109,6 +114,7 @@ async fn begin(issuer: Arc<Issuer>, browser: BrowserLogin) -> Result<Login, Fail
         redirect_uri: loopback.redirect_uri(),
         target: &known.target,
         extra: &issuer.extra.authorization,
+        proof_key: proof_key.as_ref(),
     })
     .map_err(|error| error.classify())?;
     // Before anybody is asked: who has signed in should not hear of a secret that is missing.

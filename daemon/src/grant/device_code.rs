@@ -25,7 +25,7 @@ use crate::oauth::token_endpoint::Exchange;
 use crate::token::answered::Answered;
 use crate::token::device_login::DeviceLogin;
 use crate::token::failure::Failure;
-use crate::token::{RefreshToken, TokenSet};
+use crate::token::{ProofKey, RefreshToken, TokenSet};
 
 /// Obtains tokens by a person on another device.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl TokenSource for DeviceCode {
     }
 
     fn read(&self, answered: &Answered, refresh: &RefreshToken) -> Result<TokenSet, Unread> {
-        self.0.read(answered, std::slice::from_ref(&refresh.secret))
+        self.0.read(answered, refresh, std::slice::from_ref(&refresh.secret))
     }
 
     /// There is one flow: the device flow is the configured one.
@@ -57,6 +57,10 @@ impl TokenSource for DeviceCode {
 
     fn resume_login(&self, login: DeviceLogin) -> Result<Login, Failure> {
         resume(Arc::clone(&self.0), login)
+    }
+
+    fn begins_anew(&self) -> bool {
+        self.0.binding.begins_anew()
     }
 
     fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
@@ -80,6 +84,7 @@ async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
     };
     // Once for the whole login: a program that prints the secret may ask a person.
     let credentials = issuer.credentials(&known).await?;
+    let proof_key = issuer.proof_key(&known).await?;
     let request = issuer.request(endpoint, &credentials);
     let asked =
         Asked { target: &known.target, extra: &issuer.extra.authorization, loopback: issuer.loopback };
@@ -95,7 +100,7 @@ async fn begin(issuer: Arc<Issuer>) -> Result<Login, Failure> {
         verification_uri: codes.verification_uri,
         verification_uri_complete: codes.verification_uri_complete,
     };
-    Ok(waiting(issuer, login, OnceCell::new_with(Some((known, credentials)))))
+    Ok(waiting(issuer, login, OnceCell::new_with(Some(Counterpart { known, credentials, proof_key }))))
 }
 
 /// Goes on with a login that an earlier daemon began: nobody is asked anew, and the first poll waits a whole interval,
@@ -107,8 +112,13 @@ fn resume(issuer: Arc<Issuer>, login: DeviceLogin) -> Result<Login, Failure> {
     }
 }
 
-/// Where the polls go, and as whom.
-type Counterpart = (Known, Credentials);
+/// Where the polls go, as whom, and what the tokens are to be bound to.
+#[derive(Debug)]
+struct Counterpart {
+    known: Known,
+    credentials: Credentials,
+    proof_key: Option<ProofKey>,
+}
 
 /// Returns the login that waits for the person.
 fn waiting(issuer: Arc<Issuer>, login: DeviceLogin, counterpart: OnceCell<Counterpart>) -> Login {
@@ -122,8 +132,10 @@ fn waiting(issuer: Arc<Issuer>, login: DeviceLogin, counterpart: OnceCell<Counte
     let answered = async move {
         let poll = || async {
             // Found out within a poll, so that an issuer that is out of reach ends no login.
-            let (known, credentials) = counterpart.get_or_try_init(|| find(&issuer, &login)).await?;
-            let exchange = Exchange::DeviceCode(&login.device_code);
+            let Counterpart { known, credentials, proof_key } =
+                counterpart.get_or_try_init(|| find(&issuer, &login)).await?;
+            let exchange =
+                Exchange::DeviceCode { device_code: &login.device_code, proof_key: proof_key.as_ref() };
             let exchanged = issuer.exchange(known, credentials, exchange, &Wanted::Own).await;
             exchanged.map_err(|error| {
                 tracing::debug!(%error, "polled");
@@ -151,7 +163,8 @@ async fn find(issuer: &Issuer, login: &DeviceLogin) -> Result<Counterpart, Failu
         )));
     }
     let credentials = issuer.credentials(&known).await?;
-    Ok((known, credentials))
+    let proof_key = issuer.proof_key(&known).await?;
+    Ok(Counterpart { known, credentials, proof_key })
 }
 
 /// Polls until the person has answered, or the login is over. `grown` hears of the interval after each poll.

@@ -14,6 +14,7 @@ use crate::flyte;
 use crate::flyte::auth_metadata::AuthMetadata;
 #[cfg(test)]
 use crate::grant::Renewal;
+use crate::grant::binding::Binding;
 use crate::grant::client_secret;
 use crate::grant::loopback::RedirectUri;
 use crate::grant::program::Environment;
@@ -30,8 +31,8 @@ use crate::token::answered::{Answered, Purpose, Terms};
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Scope, Target, TokenSet};
 
-/// How long a logout may look for the place where tokens are taken back. Whoever logs out waits for it, and for the
-/// revocation itself.
+/// How long the issuer that a Flyte endpoint names may be looked for. Whoever logs in or out waits for it, and for what they
+/// came for after that.
 const LOOKUP: Duration = Duration::from_secs(8);
 
 /// What every grant needs in order to speak to its issuer.
@@ -53,6 +54,8 @@ pub(crate) struct Issuer {
     pub(crate) loopback: LoopbackHttp,
     /// What a program that prints the client's secret gets.
     pub(crate) environment: Environment,
+    /// Whether refresh tokens are bound to a key.
+    pub(crate) binding: Binding,
 }
 
 /// Who tells where the endpoints are.
@@ -149,7 +152,7 @@ impl Issuer {
         endpoint: &'a EndpointUrl,
         credentials: &'a Credentials,
     ) -> Request<'a> {
-        Request { http: &self.http, endpoint, credentials, started: self.clock.now() }
+        Request { http: &self.http, endpoint, credentials, started: self.clock.now(), proof_key: None }
     }
 
     /// Exchanges something for tokens at the token endpoint, once. `wanted` is what is asked for.
@@ -168,13 +171,14 @@ impl Issuer {
                 Exchange::RefreshToken { wanted: None, .. } => &granted_before,
                 Exchange::RefreshToken { wanted: Some(_), .. }
                 | Exchange::AuthorizationCode { .. }
-                | Exchange::DeviceCode(_)
+                | Exchange::DeviceCode { .. }
                 | Exchange::ClientCredentials(_) => &wanted.target(&known.target).scope,
             },
             issuer: known.endpoints.issuer.as_deref(),
             extra: &self.extra,
         };
-        let tokens = token_endpoint::exchange(&request, exchange, terms).await?;
+        let exchanged = token_endpoint::exchange(&request, exchange, terms).await;
+        let tokens = exchanged.map_err(|error| self.binding.taught(error, exchange.proof_key()))?;
         Ok(TokenSet { header: known.header.clone(), ..tokens })
     }
 
@@ -189,7 +193,7 @@ impl Issuer {
         let wanted = known.completed(wanted);
         let credentials = self.credentials(&known).await?;
         let turn = self.http.turn(&known.endpoints.token).await;
-        let reader = Arc::clone(&self);
+        let (reader, presented) = (Arc::clone(&self), refresh.clone());
         let secrets: Vec<_> = [&refresh.secret].into_iter().chain(credentials.secret()).cloned().collect();
         let send = async move {
             let _turn = turn;
@@ -209,23 +213,34 @@ impl Issuer {
             let answered = token_endpoint::present(&request, exchange, &self.extra, terms).await;
             answered.map_err(|error| error.classify(Presented::RefreshToken))
         };
-        let read: Reader = Box::new(move |answered| reader.read(answered, &secrets));
+        let read: Reader = Box::new(move |answered| reader.read(answered, &presented, &secrets));
         Ok(Rotation { send: Box::pin(send), read })
     }
 
-    /// Reads the answer to a renewal. What it quotes of secrets is not repeated.
-    pub(crate) fn read(&self, answered: &Answered, secrets: &[SecretString]) -> Result<TokenSet, Unread> {
-        token_endpoint::read(answered, self.clock.now()).map_err(|unread| {
+    /// Reads the answer to a renewal with this refresh token. What it quotes of secrets is not repeated.
+    pub(crate) fn read(
+        &self,
+        answered: &Answered,
+        presented: &RefreshToken,
+        secrets: &[SecretString],
+    ) -> Result<TokenSet, Unread> {
+        let key = presented.proof_key.as_ref();
+        token_endpoint::read(answered, key, self.clock.now()).map_err(|unread| {
             let host = answered.terms.origin.rsplit('/').next().unwrap_or_default();
             let host = host.rsplit_once(':').map_or(host, |(host, _)| host).to_owned();
-            let error = Error { host, kind: unread.kind.without(secrets.iter()) };
-            Unread { failure: error.classify(Presented::RefreshToken), successor: unread.successor }
+            let kind = self.binding.taught_by_renewal(unread.kind.without(secrets.iter()), key);
+            let error = Error { host, kind };
+            Unread {
+                failure: error.classify(Presented::RefreshToken),
+                successor: unread.successor.map(|token| *token),
+            }
         })
     }
 
     /// Takes over a refresh token of another client: binds it to the token endpoint of today, and exchanges it at once,
     /// so that the other's copy of a rotating token is dead from here on and not at some later time.
     pub(crate) async fn adopt(self: Arc<Self>, secret: SecretString) -> Result<TokenSet, Failure> {
+        self.may_adopt()?;
         let origin = self.known().await?.endpoints.token.origin();
         let refresh = RefreshToken::new(secret, origin);
         let Rotation { send, read } = self.rotation(refresh.clone(), Wanted::Own).await?;
@@ -244,7 +259,12 @@ impl Issuer {
         let found = match (&endpoints.revocation, &self.site) {
             (Some(endpoint), _) => Some(endpoint.clone()),
             (None, Site::Issuer(_)) => None,
-            (None, Site::Flyte(_)) => self.revocation_by_issuer(endpoints, &home).await,
+            // An endpoint away from home counts as none: nobody could mend that.
+            (None, Site::Flyte(_)) => self
+                .endpoints_by_issuer(endpoints)
+                .await
+                .and_then(|found| found.revocation)
+                .filter(|endpoint| endpoint.origin() == home),
         };
         let Some(endpoint) = found else { return Ok(Revoked::Unsupported) };
         stays_home("revocation", &endpoint, &home)?;
@@ -256,9 +276,8 @@ impl Issuer {
         }
     }
 
-    /// Finds where tokens are taken back in the metadata of the issuer that a Flyte endpoint names, which has no word
-    /// for it itself. An endpoint away from `home` counts as none: nobody could mend that.
-    async fn revocation_by_issuer(&self, endpoints: &Endpoints, home: &str) -> Option<EndpointUrl> {
+    /// Finds the metadata of the issuer that a Flyte endpoint names, for what it has no word for itself.
+    pub(crate) async fn endpoints_by_issuer(&self, endpoints: &Endpoints) -> Option<Endpoints> {
         let issuer = endpoints.issuer.clone()?;
         let server = Server::Discovered { issuer: issuer.clone(), loopback: self.loopback };
         let discovery = Discovery::new(server, self.http.clone());
@@ -266,10 +285,8 @@ impl Issuer {
         let discovered = discovered.map_err(|_| format!("nothing within {LOOKUP:?}"));
         discovered
             .and_then(|endpoints| endpoints.map_err(|error| error.to_string()))
-            .inspect_err(|reason| tracing::info!(%issuer, reason, "cannot learn where tokens are revoked"))
-            .ok()?
-            .revocation
-            .filter(|endpoint| endpoint.origin() == home)
+            .inspect_err(|reason| tracing::info!(%issuer, reason, "cannot learn more of the issuer"))
+            .ok()
     }
 }
 
@@ -296,6 +313,7 @@ impl Issuer {
             extra: ExtraParameters::default(),
             loopback: LoopbackHttp::Allowed,
             environment: Environment::from_own([]),
+            binding: Binding::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::oauth::error::{Kind, Refusal, decides_alone};
+use crate::oauth::error::{Code, Kind, Refusal, decides_alone};
 use crate::oauth::json::{self, Malformed, Member};
 use crate::token::answered::{Answered, Terms};
 
@@ -106,6 +106,12 @@ impl Answer {
             return Err(self.failure());
         }
         json::object(&self.body).map_err(|malformed: Malformed| self.unusable(&malformed.to_string()))
+    }
+
+    /// Tells whether it refuses a proof of possession for the want of a nonce (RFC 9449 §8): nothing else was looked at.
+    pub(crate) fn demands_nonce(&self) -> bool {
+        matches!(self.status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED)
+            && self.refusal().is_some_and(|refusal| refusal.code == Code::UseDpopNonce)
     }
 
     /// Says what an answer that is no success is.

@@ -11,13 +11,14 @@ use sha2::{Digest, Sha256};
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
+use crate::oauth::dpop::{self, NoProof};
 use crate::oauth::error::Refusal;
 use crate::oauth::form::Form;
 use crate::oauth::pkce::{self, Verifier};
 use crate::oauth::random::{self, NoRandomness};
 use crate::oauth::{EndpointUrl, Endpoints, Redirects, S256};
-use crate::token::Target;
 use crate::token::failure::Failure;
+use crate::token::{ProofKey, Target};
 
 /// The scope that makes a request one of OpenID Connect, and an ID token part of its answer.
 const OPENID: &str = "openid";
@@ -38,6 +39,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) target: &'a Target,
     /// What the account adds.
     pub(crate) extra: &'a BTreeMap<String, String>,
+    /// The key that the tokens are to be bound to (RFC 9449 §10): then a code that is stolen is of no use without it.
+    pub(crate) proof_key: Option<&'a ProofKey>,
 }
 
 /// Why no attempt can be made.
@@ -55,6 +58,9 @@ pub(crate) enum Error {
     /// There is nothing to make secrets of.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// The key that the tokens are to be bound to is none.
+    #[error(transparent)]
+    NoKey(#[from] NoProof),
 }
 
 impl Error {
@@ -62,7 +68,7 @@ impl Error {
     pub(crate) fn classify(self) -> Failure {
         match self {
             Self::NoEndpoint | Self::NoS256 => Failure::misconfigured(self.to_string()),
-            Self::NoRandomness(_) => Failure::transient(self.to_string()),
+            Self::NoRandomness(_) | Self::NoKey(_) => Failure::transient(self.to_string()),
         }
     }
 }
@@ -75,6 +81,7 @@ pub(crate) struct Attempt {
     state: SecretString,
     verifier: Verifier,
     nonce: Option<SecretString>,
+    proof_key: Option<ProofKey>,
     parameters: Form,
     issuer: Option<String>,
     redirects: Redirects,
@@ -115,12 +122,16 @@ impl Attempt {
         if let Some(nonce) = &nonce {
             parameters = parameters.with_secret("nonce", nonce);
         }
+        if let Some(key) = asked.proof_key {
+            parameters = parameters.with("dpop_jkt", dpop::thumbprint(key)?);
+        }
         Ok(Self {
             endpoint,
             redirect_uri: asked.redirect_uri.to_owned(),
             state,
             verifier,
             nonce,
+            proof_key: asked.proof_key.cloned(),
             parameters: parameters.with_extra(asked.extra),
             issuer: issuer.clone(),
             redirects: *redirects,
@@ -163,6 +174,11 @@ impl Attempt {
     /// Returns what an ID token must repeat.
     pub(crate) fn nonce(&self) -> Option<&SecretString> {
         self.nonce.as_ref()
+    }
+
+    /// Returns the key that the tokens are to be bound to.
+    pub(crate) fn proof_key(&self) -> Option<&ProofKey> {
+        self.proof_key.as_ref()
     }
 
     /// Returns all that the page is asked with.
@@ -249,14 +265,24 @@ mod tests {
     }
 
     fn attempt_at(endpoints: &Endpoints, scope: &str) -> Attempt {
+        attempt_with(endpoints, scope, None)
+    }
+
+    fn attempt_with(endpoints: &Endpoints, scope: &str, proof_key: Option<&ProofKey>) -> Attempt {
         let target = Target {
             scope: Scope::parse(scope),
             audience: Some("aud".to_owned()),
             resources: ["https://api/b", "https://api/a"].map(str::to_owned).into(),
         };
         let extra = BTreeMap::from([("prompt".to_owned(), "consent".to_owned())]);
-        let asked =
-            Asked { endpoints, client_id: "cli", redirect_uri: REDIRECT, target: &target, extra: &extra };
+        let asked = Asked {
+            endpoints,
+            client_id: "cli",
+            redirect_uri: REDIRECT,
+            target: &target,
+            extra: &extra,
+            proof_key,
+        };
         Attempt::new(asked).unwrap()
     }
 
@@ -266,6 +292,31 @@ mod tests {
 
     fn pairs(attempt: &Attempt) -> Vec<(String, String)> {
         attempt.url().query_pairs().into_owned().collect()
+    }
+
+    #[test]
+    fn the_page_hears_of_the_key_that_the_tokens_are_to_be_bound_to_9449_2() {
+        let key = dpop::fresh_key().unwrap();
+        let endpoints = endpoints("https://i/authorize?dpop_jkt=mine");
+        let named = |attempt: &Attempt| -> Vec<String> {
+            let pairs = pairs(attempt).into_iter();
+            pairs.filter(|(name, _)| name == "dpop_jkt").map(|(_, value)| value).collect()
+        };
+        let attempt = attempt_with(&endpoints, "all", Some(&key));
+        assert_eq!(named(&attempt), [dpop::thumbprint(&key).unwrap()]);
+        assert_eq!(attempt.proof_key().unwrap().expose_pkcs8(), key.expose_pkcs8());
+        assert_eq!(named(&attempt_at(&endpoints, "all")), ["mine"]);
+        let broken = ProofKey::from_pkcs8(Zeroizing::new(Vec::new()));
+        let extra = BTreeMap::new();
+        let asked = Asked {
+            endpoints: &endpoints,
+            client_id: "cli",
+            redirect_uri: REDIRECT,
+            target: &Target::default(),
+            extra: &extra,
+            proof_key: Some(&broken),
+        };
+        assert!(matches!(Attempt::new(asked), Err(Error::NoKey(_))));
     }
 
     #[test]
@@ -339,6 +390,7 @@ mod tests {
                 redirect_uri: REDIRECT,
                 target: &target,
                 extra: &extra,
+                proof_key: None,
             };
             let failure = Attempt::new(asked).unwrap_err().classify();
             assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");

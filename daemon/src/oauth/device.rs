@@ -250,7 +250,13 @@ mod tests {
         ] {
             let credentials = Credentials { client_id: "cli".to_owned(), proof };
             let started = Clock::system().now();
-            let request = Request { http: &http, endpoint: &endpoint, credentials: &credentials, started };
+            let request = Request {
+                http: &http,
+                endpoint: &endpoint,
+                credentials: &credentials,
+                started,
+                proof_key: None,
+            };
             let target = Target {
                 scope: Scope::parse("offline all"),
                 audience: audience.map(str::to_owned),

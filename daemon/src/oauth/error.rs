@@ -3,11 +3,15 @@
 //! An [`Error`] is facts alone; [`Error::classify`] is the one place that draws conclusions from them. The thing to get
 //! wrong: a login ends by a well-formed `invalid_grant` and by nothing else. Everything unknown is transient.
 
+mod code;
+
 use std::fmt;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
+
+pub(crate) use crate::oauth::error::code::Code;
 
 use crate::token::failure::Failure;
 
@@ -72,6 +76,14 @@ pub(crate) enum Kind {
         refusal: Refusal,
         /// How long we are asked to wait.
         retry_after: Option<Duration>,
+    },
+    /// A success whose access token is bound to a key (RFC 9449 §5): tools send it alone, without a proof.
+    #[error(
+        "gave an access token that is bound to a key (token_type DPoP), which tools cannot use: {remedy}"
+    )]
+    KeyBound {
+        /// What helps.
+        remedy: &'static str,
     },
     /// An answer that says it is a success, and is none.
     #[error("gave an answer that is not usable: {reason}")]
@@ -138,6 +150,8 @@ impl Refusal {
             | Code::SlowDown
             | Code::ExpiredToken
             | Code::UnsupportedTokenType
+            | Code::UseDpopNonce
+            | Code::InvalidDpopProof
             | Code::Other(_) => {
                 Failure::Refused { message: format!("{host} refused the login: {self}").into() }
             }
@@ -154,75 +168,6 @@ impl fmt::Display for Refusal {
             (None, Some(uri)) => write!(f, " (see {uri})"),
             (None, None) => Ok(()),
         }
-    }
-}
-
-/// The error codes that we know (RFC 6749 §4.1.2.1 and §5.2, RFC 8628 §3.5, RFC 7009 §2.2.1, RFC 8707 §2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Code {
-    InvalidRequest,
-    InvalidClient,
-    InvalidGrant,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-    InvalidScope,
-    AuthorizationPending,
-    SlowDown,
-    AccessDenied,
-    ExpiredToken,
-    UnsupportedTokenType,
-    UnsupportedResponseType,
-    InvalidTarget,
-    ServerError,
-    TemporarilyUnavailable,
-    /// Any other.
-    Other(String),
-}
-
-impl Code {
-    const KNOWN: [Self; 15] = [
-        Self::InvalidRequest,
-        Self::InvalidClient,
-        Self::InvalidGrant,
-        Self::UnauthorizedClient,
-        Self::UnsupportedGrantType,
-        Self::InvalidScope,
-        Self::AuthorizationPending,
-        Self::SlowDown,
-        Self::AccessDenied,
-        Self::ExpiredToken,
-        Self::UnsupportedTokenType,
-        Self::UnsupportedResponseType,
-        Self::InvalidTarget,
-        Self::ServerError,
-        Self::TemporarilyUnavailable,
-    ];
-
-    fn as_str(&self) -> &str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::AuthorizationPending => "authorization_pending",
-            Self::SlowDown => "slow_down",
-            Self::AccessDenied => "access_denied",
-            Self::ExpiredToken => "expired_token",
-            Self::UnsupportedTokenType => "unsupported_token_type",
-            Self::UnsupportedResponseType => "unsupported_response_type",
-            Self::InvalidTarget => "invalid_target",
-            Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
-            Self::Other(code) => code,
-        }
-    }
-}
-
-impl From<String> for Code {
-    fn from(code: String) -> Self {
-        Self::KNOWN.into_iter().find(|known| known.as_str() == code).unwrap_or(Self::Other(code))
     }
 }
 
@@ -272,6 +217,13 @@ impl Error {
                 Failure::transient(self.to_string())
             }
             Kind::Unusable { .. } => Failure::misconfigured(self.to_string()),
+            Kind::KeyBound { .. } => match presented {
+                // The token in hand may outlive this, and what ends a login is a refusal alone.
+                Presented::RefreshToken => Failure::transient(self.to_string()),
+                Presented::DeviceCode | Presented::AuthorizationCode | Presented::ClientAlone => {
+                    Failure::misconfigured(self.to_string())
+                }
+            },
             Kind::Status { status, retry_after: None } if may_be_of_another(*status) => {
                 self.unanswered(presented)
             }
@@ -352,6 +304,8 @@ impl Error {
                 | Code::UnsupportedResponseType
                 | Code::ServerError
                 | Code::TemporarilyUnavailable
+                | Code::UseDpopNonce
+                | Code::InvalidDpopProof
                 | Code::Other(_),
                 _,
             ) => Failure::transient(self.to_string()),

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use reqwest::{Client, Proxy, RequestBuilder, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::clock::Now;
 use crate::oauth::EndpointUrl;
 use crate::oauth::answer::Answer;
+use crate::oauth::dpop::nonces::{self, Nonces};
 use crate::oauth::error::{Kind, Sent};
 use crate::oauth::form::Form;
 use crate::oauth::gate::{Gates, Turn};
@@ -27,7 +28,7 @@ use crate::oauth::unreachable;
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
 /// A whole attempt. Issuers behind a cold start need up to ten seconds; a shutdown waits for no more than this.
-const ATTEMPT: Duration = Duration::from_secs(15);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(15);
 
 /// The longest gap within a body. An issuer that has begun to answer has its answer ready.
 const BODY_IDLE: Duration = Duration::from_secs(5);
@@ -48,6 +49,7 @@ pub struct Http {
     /// Why there is none is said when one is wanted: the other accounts have theirs.
     client: Result<Client, Unusable>,
     clocks: IssuerClocks,
+    nonces: Nonces,
     gates: Gates,
 }
 
@@ -59,6 +61,7 @@ impl Http {
             transport: transport.clone(),
             client: client(transport),
             clocks: IssuerClocks::default(),
+            nonces: Nonces::default(),
             gates: Gates::default(),
         }
     }
@@ -89,12 +92,12 @@ impl Http {
         self.attempt(endpoint, request, wall).await
     }
 
-    /// Sends a form.
+    /// Sends a form, with headers that are secret.
     pub(crate) async fn post(
         &self,
         endpoint: &EndpointUrl,
         form: &Form,
-        authorization: Option<&SecretString>,
+        headers: &[(HeaderName, SecretString)],
         wall: Timestamp,
     ) -> Result<Answer, Kind> {
         let mut request = self
@@ -102,12 +105,13 @@ impl Http {
             .post(endpoint.url().clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form.encode());
-        if let Some(authorization) = authorization {
-            let mut value = HeaderValue::from_str(authorization.expose_secret()).map_err(|_| {
-                Kind::Transport { sent: Sent::No, cause: "the credentials fit no header".to_owned() }
+        for (name, value) in headers {
+            let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| Kind::Transport {
+                sent: Sent::No,
+                cause: "the credentials fit no header".to_owned(),
             })?;
             value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
+            request = request.header(name, value);
         }
         self.attempt(endpoint, request, wall).await
     }
@@ -135,6 +139,11 @@ impl Http {
         self.clocks.at(endpoint, now)
     }
 
+    /// Returns the newest nonce that an endpoint's origin gave for proofs of possession.
+    pub(crate) fn nonce_at(&self, endpoint: &EndpointUrl) -> Option<String> {
+        self.nonces.newest(endpoint)
+    }
+
     fn client(&self) -> Result<&Client, Kind> {
         self.client.as_ref().map_err(|unusable| Kind::Unusable { reason: unusable.to_string() })
     }
@@ -152,6 +161,9 @@ impl Http {
             && self.transport.trust != Trust::Anyone
         {
             self.clocks.hear(endpoint, date, wall);
+        }
+        if let Some(nonce) = headers.get(nonces::HEADER).and_then(|nonce| nonce.to_str().ok()) {
+            self.nonces.hear(endpoint, nonce);
         }
         let body = if status.is_success() {
             self.read(endpoint, &mut response, LARGEST_SUCCESS).await?
@@ -236,6 +248,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use reqwest::header::AUTHORIZATION;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -246,7 +259,7 @@ mod tests {
 
     async fn post(endpoint: &EndpointUrl) -> Result<Answer, Kind> {
         let form = Form::default().with("grant_type", "client_credentials");
-        Http::new().unwrap().post(endpoint, &form, None, Clock::system().now().wall).await
+        Http::new().unwrap().post(endpoint, &form, &[], Clock::system().now().wall).await
     }
 
     async fn posted(script: Vec<u8>) -> (Result<Answer, Kind>, ScriptedServer) {
@@ -260,8 +273,8 @@ mod tests {
         let (http, wall) = (Http::new().unwrap(), Clock::system().now().wall);
         let form =
             Form::default().with("grant_type", "refresh_token").with_secret("refresh_token", &"R+".into());
-        let header = Some("Basic abc".into());
-        http.post(&server.endpoint("/token?tenant=1"), &form, header.as_ref(), wall).await.unwrap();
+        let headers = [(AUTHORIZATION, "Basic abc".into())];
+        http.post(&server.endpoint("/token?tenant=1"), &form, &headers, wall).await.unwrap();
         let [request] = server.requests().try_into().unwrap();
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         assert_eq!(body, "grant_type=refresh_token&refresh_token=R%2B");

@@ -13,7 +13,9 @@ use url::Url;
 use crate::oauth::error::{self, Kind, Presented};
 use crate::oauth::http::Http;
 use crate::oauth::json::{self, Member};
-use crate::oauth::{EndpointUrl, Endpoints, InvalidEndpoint, LoopbackHttp, Redirects, S256, pkce};
+use crate::oauth::{
+    Dpop, EndpointUrl, Endpoints, InvalidEndpoint, LoopbackHttp, Redirects, S256, dpop, pkce,
+};
 use crate::token::failure::Failure;
 
 /// Why an issuer's endpoints are unknown.
@@ -84,6 +86,8 @@ struct MetadataMembers<'a> {
     authorization_response_iss_parameter_supported: Member<'a>,
     #[serde(borrow)]
     code_challenge_methods_supported: Member<'a>,
+    #[serde(borrow)]
+    dpop_signing_alg_values_supported: Member<'a>,
 }
 
 /// What an issuer says of itself.
@@ -158,6 +162,8 @@ fn endpoints(
     let names_issuer = json::flag(members.authorization_response_iss_parameter_supported);
     let methods = json::texts(members.code_challenge_methods_supported);
     let lacks_s256 = methods.is_some_and(|methods| methods.iter().all(|method| method != pkce::METHOD));
+    let algorithms = json::texts(members.dpop_signing_alg_values_supported).unwrap_or_default();
+    let takes_proofs = algorithms.iter().any(|algorithm| algorithm == dpop::ALGORITHM);
     Ok(Endpoints {
         token: endpoint("token_endpoint", members.token_endpoint)?
             .ok_or_else(|| Error::NoTokenEndpoint(issuer.to_owned()))?,
@@ -170,6 +176,7 @@ fn endpoints(
         issuer: Some(found),
         redirects: if names_issuer { Redirects::NameIssuer } else { Redirects::MayNameIssuer },
         s256: if lacks_s256 { S256::Lacking } else { S256::Assumed },
+        dpop: if takes_proofs { Dpop::Supported } else { Dpop::Lacking },
     })
 }
 
@@ -307,6 +314,29 @@ mod tests {
             );
             assert_eq!(read(&body, "https://a").unwrap().s256, expected, "{value}");
         }
+    }
+
+    #[test]
+    fn an_issuer_takes_proofs_of_possession_where_it_lists_our_algorithm_9449_1() {
+        for (value, expected) in [
+            (r#"["ES256"]"#, Dpop::Supported),
+            (r#"["RS256","ES256"]"#, Dpop::Supported),
+            (r#"["RS256"]"#, Dpop::Lacking),
+            (r#"["es256"]"#, Dpop::Lacking),
+            ("[]", Dpop::Lacking),
+            ("null", Dpop::Lacking),
+            ("true", Dpop::Lacking),
+            (r#""ES256""#, Dpop::Lacking),
+        ] {
+            let body = format!(
+                r#"{{"issuer":"https://a","token_endpoint":"https://a/t","dpop_signing_alg_values_supported":{value}}}"#
+            );
+            assert_eq!(read(&body, "https://a").unwrap().dpop, expected, "{value}");
+        }
+        assert_eq!(
+            read(r#"{"issuer":"https://a","token_endpoint":"https://a/t"}"#, "https://a").unwrap().dpop,
+            Dpop::Lacking
+        );
     }
 
     #[test]

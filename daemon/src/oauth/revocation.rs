@@ -88,7 +88,8 @@ mod tests {
         let (http, endpoint) = (Http::new().unwrap(), server.endpoint("/revoke"));
         let credentials = Credentials { client_id: "cli".to_owned(), proof: Proof::None };
         let started = Clock::system().now();
-        let request = Request { http: &http, endpoint: &endpoint, credentials: &credentials, started };
+        let request =
+            Request { http: &http, endpoint: &endpoint, credentials: &credentials, started, proof_key: None };
         revoke(&request, Subject::of(tokens)).await
     }
 

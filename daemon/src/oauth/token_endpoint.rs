@@ -19,7 +19,7 @@ use crate::oauth::jwt;
 use crate::oauth::request::Request;
 use crate::oauth::{CodeExchange, ExtraParameters};
 use crate::token::answered::{self, Answered};
-use crate::token::{AccessToken, RefreshToken, Scope, Target, TokenSet};
+use crate::token::{AccessToken, ProofKey, RefreshToken, Scope, Target, TokenSet};
 
 /// The longest life that we believe in: a longer one is a mistake, and is renewed before it matters.
 pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -45,7 +45,12 @@ pub(crate) enum Exchange<'a> {
         wanted: Option<&'a Target>,
     },
     /// RFC 8628 §3.4.
-    DeviceCode(&'a SecretString),
+    DeviceCode {
+        /// The code.
+        device_code: &'a SecretString,
+        /// The key that the tokens are to be bound to.
+        proof_key: Option<&'a ProofKey>,
+    },
     /// RFC 6749 §4.4.
     ClientCredentials(&'a Target),
 }
@@ -86,7 +91,7 @@ impl<'a> Exchange<'a> {
                 };
                 form.with_extra(&extra.refresh)
             }
-            Self::DeviceCode(device_code) => Form::default()
+            Self::DeviceCode { device_code, .. } => Form::default()
                 .with("grant_type", "urn:ietf:params:oauth:grant-type:device_code")
                 .with_secret("device_code", device_code)
                 .with_extra(&extra.token),
@@ -102,7 +107,7 @@ impl<'a> Exchange<'a> {
         match self {
             Self::AuthorizationCode { .. } => Presented::AuthorizationCode,
             Self::RefreshToken { .. } => Presented::RefreshToken,
-            Self::DeviceCode(_) => Presented::DeviceCode,
+            Self::DeviceCode { .. } => Presented::DeviceCode,
             Self::ClientCredentials(_) => Presented::ClientAlone,
         }
     }
@@ -111,7 +116,17 @@ impl<'a> Exchange<'a> {
     fn nonce(self) -> Option<&'a SecretString> {
         match self {
             Self::AuthorizationCode { attempt, .. } => attempt.nonce(),
-            Self::RefreshToken { .. } | Self::DeviceCode(_) | Self::ClientCredentials(_) => None,
+            Self::RefreshToken { .. } | Self::DeviceCode { .. } | Self::ClientCredentials(_) => None,
+        }
+    }
+
+    /// Returns the key that the refresh token is bound to, or is to be (RFC 9449 §5).
+    pub(crate) fn proof_key(self) -> Option<&'a ProofKey> {
+        match self {
+            Self::AuthorizationCode { attempt, .. } => attempt.proof_key(),
+            Self::RefreshToken { refresh, .. } => refresh.proof_key.as_ref(),
+            Self::DeviceCode { proof_key, .. } => proof_key,
+            Self::ClientCredentials(_) => None,
         }
     }
 }
@@ -123,6 +138,7 @@ pub(crate) async fn present(
     extra: &ExtraParameters,
     terms: answered::Terms,
 ) -> Result<Answered, Error> {
+    let request = Request { proof_key: exchange.proof_key(), ..*request };
     let answer = request.send(&exchange.form(extra)).await;
     answer
         .map(|answer| answer.into_answered(terms))
@@ -135,14 +151,16 @@ pub(crate) struct Unread {
     /// What is wrong with it.
     pub(crate) kind: Kind,
     /// The refresh token that it has all the same: the one that was presented may be spent.
-    pub(crate) successor: Option<RefreshToken>,
+    pub(crate) successor: Option<Box<RefreshToken>>,
 }
 
-/// Reads the answer to a renewal. `now` says how the wall clock and the boot clock go together.
-pub(crate) fn read(answered: &Answered, now: Now) -> Result<TokenSet, Unread> {
+/// Reads the answer to a renewal with a refresh token that was bound to this key, if to any. `now` says how the wall clock
+/// and the boot clock go together.
+pub(crate) fn read(answered: &Answered, proof_key: Option<&ProofKey>, now: Now) -> Result<TokenSet, Unread> {
     let terms = &answered.terms;
     let reader = Reader {
         origin: terms.origin.clone(),
+        proof_key,
         asked: &terms.scope,
         expected: Expected { issuer: terms.issuer.as_deref(), client_id: &terms.client_id, nonce: None },
         started: Now { moment: terms.sent_at, wall: now.wall_at(terms.sent_at) },
@@ -161,8 +179,14 @@ pub(crate) async fn exchange(
 ) -> Result<TokenSet, Error> {
     let client_id = &request.credentials.client_id;
     let expected = Expected { issuer: terms.issuer, client_id, nonce: exchange.nonce() };
-    let reader =
-        Reader { origin: request.endpoint.origin(), asked: terms.scope, expected, started: request.started };
+    let request = Request { proof_key: exchange.proof_key(), ..*request };
+    let reader = Reader {
+        origin: request.endpoint.origin(),
+        proof_key: request.proof_key,
+        asked: terms.scope,
+        expected,
+        started: request.started,
+    };
     request.post(exchange.form(terms.extra), |answer| reader.tokens(answer)).await
 }
 
@@ -186,6 +210,8 @@ struct TokenMembers<'a> {
 /// What an answer is read by.
 struct Reader<'a> {
     origin: String,
+    /// What a refresh token in it is bound to: a successor to the key of the one before it.
+    proof_key: Option<&'a ProofKey>,
     asked: &'a Scope,
     expected: Expected<'a>,
     started: Now,
@@ -199,6 +225,9 @@ impl Reader<'_> {
             json::secret(members.access_token).ok_or_else(|| answer.unusable("it has no access_token"))?;
         match json::text(members.token_type) {
             Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
+            Some(kind) if kind.eq_ignore_ascii_case("dpop") => {
+                return Err(Kind::KeyBound { remedy: "have the client registered for Bearer access tokens" });
+            }
             Some(kind) => return Err(answer.unusable(&format!("its token_type is {kind:?}, not Bearer"))),
             None => return Err(answer.unusable("it has no token_type")),
         }
@@ -216,14 +245,19 @@ impl Reader<'_> {
             .map_err(|invalid| answer.unusable(&invalid.to_string()))?;
         let accepted = self.id_token(&members, answer)?;
         let (id, subject) = accepted.map(|Accepted { token, subject }| (token, subject)).unzip();
-        let refresh = refresh.map(|secret| RefreshToken::new(secret, origin.clone()));
+        let refresh = refresh.map(|secret| self.refresh_token(secret));
         Ok(TokenSet { refresh, id, subject, scope, ..TokenSet::of(access) })
     }
 
     /// Returns the refresh token of a success that is of no use otherwise.
-    fn successor(&self, answer: &Answer) -> Option<RefreshToken> {
+    fn successor(&self, answer: &Answer) -> Option<Box<RefreshToken>> {
         let members: TokenMembers<'_> = answer.members().ok()?;
-        json::secret(members.refresh_token).map(|secret| RefreshToken::new(secret, self.origin.clone()))
+        json::secret(members.refresh_token).map(|secret| Box::new(self.refresh_token(secret)))
+    }
+
+    fn refresh_token(&self, secret: SecretString) -> RefreshToken {
+        let proof_key = self.proof_key.cloned();
+        RefreshToken { proof_key, ..RefreshToken::new(secret, self.origin.clone()) }
     }
 
     /// Reads the ID token. A bad one ends the login that asked for it. Anywhere else it is passed over: the new refresh
@@ -259,6 +293,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::oauth::authorization::Asked;
     use crate::oauth::client_auth::{Credentials, Proof};
+    use crate::oauth::dpop;
     use crate::oauth::http::Http;
     use crate::oauth::scripted_server::{ScriptedServer, json};
     use crate::token::failure::Failure;
@@ -272,6 +307,7 @@ mod tests {
     fn read_for(body: &str, nonce: Option<&SecretString>) -> Result<TokenSet, Kind> {
         let reader = Reader {
             origin: "https://i".to_owned(),
+            proof_key: None,
             asked: &Scope::parse("asked"),
             expected: Expected { issuer: Some("https://i"), client_id: "cli", nonce },
             started: Clock::following_tokio().now(),
@@ -292,10 +328,52 @@ mod tests {
         for kind in ["bearer", "Bearer", "BEARER"] {
             assert!(read(&format!(r#"{{"access_token":"AT","token_type":"{kind}"}}"#)).is_ok(), "{kind}");
         }
-        for members in [r#""token_type":"DPoP""#, r#""token_type":"mac""#, r#""token_type":1"#, r#""x":1"#] {
+        for kind in ["DPoP", "dpop", "DPOP"] {
+            let kind = read(&format!(r#"{{"access_token":"AT","token_type":"{kind}"}}"#)).unwrap_err();
+            assert!(matches!(kind, Kind::KeyBound { .. }), "{kind}");
+        }
+        for members in [r#""token_type":"mac""#, r#""token_type":"""#, r#""token_type":1"#, r#""x":1"#] {
             let kind = read(&format!(r#"{{"access_token":"AT",{members}}}"#)).unwrap_err();
             assert!(matches!(kind, Kind::Malformed { .. }), "{members}: {kind}");
         }
+    }
+
+    #[test]
+    fn a_refresh_token_outlives_an_access_token_of_no_use_with_its_key_6749_2_9449_4() {
+        let key = dpop::fresh_key().unwrap();
+        let answered = |kind: &str, refresh: &str| Answered {
+            status: 200,
+            retry_after: None,
+            redirect: None,
+            body: format!(r#"{{"access_token":"AT",{kind}"x":1{refresh}}}"#).into_bytes().into(),
+            terms: answered::Terms {
+                sent_at: Clock::following_tokio().now().moment,
+                purpose: answered::Purpose::Own,
+                origin: "https://i".to_owned(),
+                scope: Scope::default(),
+                issuer: None,
+                client_id: "cli".to_owned(),
+                header: None,
+            },
+        };
+        let now = Clock::following_tokio().now();
+        let successor = r#","refresh_token":"RT2""#;
+        for kind in [r#""token_type":"DPoP","#, r#""token_type":"mac","#, ""] {
+            for key in [None, Some(&key)] {
+                let unread = super::read(&answered(kind, successor), key, now).unwrap_err();
+                let kept = unread.successor.unwrap();
+                assert_eq!(kept.secret.expose_secret(), "RT2", "{kind}");
+                assert_eq!(
+                    kept.proof_key.as_ref().map(ProofKey::expose_pkcs8),
+                    key.map(ProofKey::expose_pkcs8)
+                );
+            }
+            let unread = super::read(&answered(kind, ""), Some(&key), now).unwrap_err();
+            assert!(unread.successor.is_none());
+        }
+        let tokens = super::read(&answered(r#""token_type":"Bearer","#, successor), Some(&key), now).unwrap();
+        let inherited = tokens.refresh.unwrap().proof_key.unwrap();
+        assert_eq!(inherited.expose_pkcs8(), key.expose_pkcs8());
     }
 
     #[test]
@@ -398,7 +476,8 @@ mod tests {
         let (http, endpoint) = (Http::new().unwrap(), server.endpoint("/token"));
         let credentials = Credentials { client_id: "cli".to_owned(), proof };
         let started = Clock::system().now();
-        let request = Request { http: &http, endpoint: &endpoint, credentials: &credentials, started };
+        let request =
+            Request { http: &http, endpoint: &endpoint, credentials: &credentials, started, proof_key: None };
         let extra = |name: &str| [(name.to_owned(), "x".to_owned())].into();
         let extra = ExtraParameters { authorization: extra("a"), token: extra("t"), refresh: extra("r") };
         let terms = Terms { scope: &Scope::parse("asked"), issuer: None, extra: &extra };
@@ -412,6 +491,7 @@ mod tests {
             redirect_uri: "http://localhost:53593/callback",
             target: &Target { scope: Scope::parse("all"), ..Target::default() },
             extra: &[("a".to_owned(), "x".to_owned())].into(),
+            proof_key: None,
         };
         Attempt::new(asked).unwrap()
     }
@@ -469,7 +549,7 @@ mod tests {
             ),
             (
                 Proof::None,
-                Exchange::DeviceCode(&code),
+                Exchange::DeviceCode { device_code: &code, proof_key: None },
                 "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=DC&t=x&client_id=cli",
             ),
             (

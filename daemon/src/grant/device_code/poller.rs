@@ -37,8 +37,12 @@ impl From<&Error> for Polled {
             Kind::Transport { .. } => Self::Unreachable,
             Kind::OAuth { refusal, .. } if refusal.code == Code::AuthorizationPending => Self::Pending,
             Kind::OAuth { refusal, .. } if refusal.code == Code::SlowDown => Self::SlowDown,
+            // The proof that went along was refused, and the code was not looked at.
+            Kind::OAuth { refusal, .. } if refusal.code == Code::UseDpopNonce => failure.into(),
             // RFC 8628 §3.5: after any other error the client must stop.
             Kind::OAuth { status, .. } if !decides_alone(*status) => Self::Ended(failure),
+            // The code is spent.
+            Kind::KeyBound { .. } => Self::Ended(failure),
             Kind::OAuth { .. }
             | Kind::Status { .. }
             | Kind::Unusable { .. }
