@@ -88,6 +88,8 @@ struct Ledger {
     presented: Vec<u32>,
     /// How many logins were begun.
     logins: u32,
+    /// How many of the next failures of a login teach what it takes.
+    lessons: u32,
 }
 
 impl FakeIssuer {
@@ -118,6 +120,7 @@ impl FakeIssuer {
             keeps: false,
             presented: Vec::new(),
             logins: 0,
+            lessons: 0,
         })))
     }
 
@@ -267,6 +270,13 @@ impl TokenSource for FakeIssuer {
             };
             Ok(Login { prompt, until, answered: Box::pin(answered), pasting: Some(pasting), resumable: None })
         })
+    }
+
+    fn begins_anew(&self) -> bool {
+        let mut ledger = self.0.lock().unwrap();
+        let is_taught = ledger.lessons > 0;
+        ledger.lessons = ledger.lessons.saturating_sub(1);
+        is_taught
     }
 
     fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
@@ -781,4 +791,19 @@ async fn a_refresh_token_of_another_client_is_presented_once_however_often_it_is
     assert_eq!(name(&world.token().await.unwrap()), "at-8");
     let (requests, revoked) = (world.issuer.requests(), world.issuer.0.lock().unwrap().revoked);
     assert_eq!((requests, revoked), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_has_taught_how_it_goes_well_is_begun_anew_once_9449_4() {
+    for (lessons, requests) in [(0, 1), (1, 2)] {
+        let failure = Failure::misconfigured("its tokens are of no use");
+        let world = World::new(|ledger| {
+            ledger.failures.push_back(failure.clone());
+            ledger.lessons = lessons;
+        });
+        world.begin(Flow::Configured).await;
+        let ended = world.login_ends().await;
+        assert_eq!(matches!(ended.login, LoginProgress::SignedIn), lessons == 1, "{:?}", ended.login);
+        assert_eq!(world.issuer.requests(), requests);
+    }
 }

@@ -91,6 +91,12 @@ impl Owner {
                 tracing::info!(account = %account.name, "signed in");
                 self.set_login(LoginProgress::SignedIn);
             }
+            (Outcome::Failed(failure), step) if self.source.begins_anew() => {
+                tracing::info!(account = %account.name, %failure, "a login is begun anew");
+                let flow = step.map_or(Flow::Configured, |step| step.flow());
+                self.login_step = Some(Step::begin(&self.source, flow));
+                self.set_login(LoginProgress::Starting);
+            }
             (Outcome::Failed(failure), _) => {
                 tracing::warn!(account = %account.name, %failure, "a login failed");
                 self.set_login(LoginProgress::Failed(failure));
