@@ -77,10 +77,13 @@ struct Follower<'a> {
     machine: String,
     interrupted: Arc<AtomicBool>,
     environment: &'a Environment,
-    /// Becomes [`Opening::Never`] once a page was opened: one tab is enough.
     opening: Opening,
+    /// The page that was opened last: one tab is enough for each.
+    opened: Option<String>,
     /// Standard input, if somebody is asked to paste.
     paste: Option<Paste>,
+    /// What was answered by a paste. A login that is begun anew asks something else.
+    answered: Option<LoginPrompt>,
 }
 
 /// Logs in.
@@ -104,7 +107,9 @@ pub(crate) fn run(options: LoginOptions, client: &Client, environment: &Environm
         interrupted,
         environment,
         opening: options.opening,
+        opened: None,
         paste: (options.way == Way::Paste).then(Paste::begin),
+        answered: None,
     };
     let outcome = follower.follow(status);
     // What comes next must not stand behind the changing line.
@@ -193,11 +198,14 @@ impl Follower<'_> {
 
     /// Takes what was pasted, as soon as the login asks for it.
     fn take_paste(&mut self, status: &LoginStatus) -> Result<(), Failure> {
-        let (Some(paste), LoginState::Asking { prompt: LoginPrompt::Visit { .. }, .. }) =
+        let (Some(paste), LoginState::Asking { prompt: prompt @ LoginPrompt::Visit { .. }, .. }) =
             (&self.paste, &status.login)
         else {
             return Ok(());
         };
+        if self.answered.as_ref() == Some(prompt) {
+            return Ok(());
+        }
         let complaint = match paste.input() {
             Input::NotYet => return Ok(()),
             Input::End => {
@@ -210,7 +218,7 @@ impl Follower<'_> {
             }
             Input::Line(Line::Text(url)) => match self.bring(&status.account, url) {
                 Ok(_) => {
-                    self.paste = None;
+                    self.answered = Some(prompt.clone());
                     return Ok(());
                 }
                 // The login goes on: it was another text.
@@ -238,8 +246,10 @@ impl Follower<'_> {
         };
         match (prompt, &self.paste, seat) {
             (LoginPrompt::Visit { .. }, Some(_), _) => Visit::Paste,
-            (LoginPrompt::Visit { url }, None, _) if wants && browser::open(url, self.environment) => {
-                self.opening = Opening::Never;
+            (LoginPrompt::Visit { url }, None, _)
+                if wants && self.opened.as_ref() != Some(url) && browser::open(url, self.environment) =>
+            {
+                self.opened = Some(url.clone());
                 Visit::Opened
             }
             (_, _, Seat::Ssh) => Visit::FromElsewhere,
