@@ -62,7 +62,7 @@ const DEAD_GRANTS: [&str; 6] = [
 ];
 
 /// The rules of the RFCs that a client has to keep: what is checked, in a word, and as which test names it, at their end.
-const CHECKLIST: [(&str, &[&str]); 13] = [
+const CHECKLIST: [(&str, &[&str]); 14] = [
     (
         "RFC 6749, requests, answers and errors: forms, token types, lifetimes, scopes, rotation, state",
         &[
@@ -101,6 +101,10 @@ const CHECKLIST: [(&str, &[&str]); 13] = [
     ("RFC 7009, revocation: where, in trouble, of what", &["7009_1", "7009_2", "7009_3"]),
     ("RFC 8707, resources: as they are asked for, and one never in place of another", &["8707_1", "8707_2"]),
     ("RFC 7523, assertions of a private key", &["7523_1"]),
+    (
+        "RFC 9449, proofs of possession: their form, one key for a login, nonces, access tokens that are bound as well",
+        &["9449_1", "9449_2", "9449_3", "9449_4"],
+    ),
     ("OpenID Connect Core, the claims of an ID token", &["oidc_1"]),
     (
         "What went wrong in programs like this: a storm of renewals (d1), an exchange dropped (d3) or made twice (d4), a \

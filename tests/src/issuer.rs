@@ -9,6 +9,7 @@ mod client_assertion;
 mod client_auth;
 mod connection;
 mod device;
+pub mod dpop;
 mod exchange;
 pub mod fault;
 mod form;

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::books::{Books, Given};
+use super::dpop::{self, Proven};
 use super::form::Form;
 use super::reply::Reply;
 use super::settings::{Client, Consent, RedirectIssuer};
@@ -24,6 +25,8 @@ pub(crate) struct Code {
     redirect_uri: String,
     challenge: String,
     nonce: Option<String>,
+    /// The key that it is bound to.
+    thumbprint: Option<String>,
     scope: String,
     /// The login that it was exchanged for: a code works once.
     family: Option<usize>,
@@ -92,6 +95,7 @@ fn outcome(books: &mut Books, client: &Client, form: &Form) -> Result<String, &'
         redirect_uri: form.get("redirect_uri").unwrap_or_default().to_owned(),
         challenge: challenge.to_owned(),
         nonce: form.get("nonce").map(str::to_owned),
+        thumbprint: form.get("dpop_jkt").map(str::to_owned),
         scope,
         family: None,
     };
@@ -110,7 +114,12 @@ fn is_registered(registered: &str, presented: &str) -> bool {
 }
 
 /// Exchanges a code (RFC 6749 §4.1.3, RFC 7636 §4.6).
-pub(crate) fn redeem(books: &mut Books, client: &Client, form: &Form, now: Duration) -> Reply {
+pub(crate) fn redeem(
+    books: &mut Books,
+    client: &Client,
+    form: &Form,
+    (proven, now): (&Proven, Duration),
+) -> Reply {
     let presented = form.get("code").unwrap_or_default();
     let Some(index) = books.codes.iter().position(|code| code.code == presented && code.client == client.id)
     else {
@@ -127,6 +136,9 @@ pub(crate) fn redeem(books: &mut Books, client: &Client, form: &Form, now: Durat
     if challenge != code.challenge || form.get("redirect_uri") != Some(&code.redirect_uri) {
         books.ledger.violations.push("Token: a code with another verifier or redirect_uri".to_owned());
         return Reply::error(400, "invalid_grant");
+    }
+    if let Err(reply) = dpop::may_redeem(books, code.thumbprint.as_ref(), proven) {
+        return reply;
     }
     let first = books.mint("RT");
     let family = books.ledger.open_family(&client.id, &code.scope, first.clone(), now);

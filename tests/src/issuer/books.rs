@@ -9,6 +9,7 @@ use super::authorization::Code;
 use super::client_assertion;
 use super::client_auth::{Refusal, authenticate};
 use super::device::DeviceCode;
+use super::dpop::Seen;
 use super::form::Form;
 use super::ledger::{AccessToken, Ledger};
 use super::reply::Reply;
@@ -28,6 +29,8 @@ pub(crate) struct Books {
     pub(crate) device_codes: Vec<DeviceCode>,
     /// The authorization codes that are out.
     pub(crate) codes: Vec<Code>,
+    /// What it remembers of proofs of possession.
+    pub(crate) proofs: Seen,
     /// How many of the next polls are told to slow down.
     pub(crate) slow_downs: usize,
     /// The identifiers of the client assertions that were used.
@@ -43,6 +46,7 @@ impl Books {
             ledger: Ledger::default(),
             device_codes: Vec::new(),
             codes: Vec::new(),
+            proofs: Seen::default(),
             slow_downs: 0,
             assertions: Vec::new(),
             minted: 0,

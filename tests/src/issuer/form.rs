@@ -15,6 +15,8 @@ const MAX_BODY: usize = 64 * 1024;
 pub(crate) struct Form {
     /// The `Authorization` header.
     pub(crate) authorization: Option<String>,
+    /// Each `DPoP` header.
+    pub(crate) proofs: Vec<String>,
     fields: Vec<(String, String)>,
 }
 
@@ -38,7 +40,9 @@ impl Form {
         }
         let authorization = text_of(header::AUTHORIZATION).map(str::to_owned);
         let body = to_bytes(body, MAX_BODY).await.map_err(|error| error.to_string())?;
-        Self::parse(&body, authorization)
+        let proofs = head.headers.get_all("dpop").iter();
+        let proofs = proofs.map(|proof| String::from_utf8_lossy(proof.as_bytes()).into_owned()).collect();
+        Ok(Self { proofs, ..Self::parse(&body, authorization)? })
     }
 
     fn parse(body: &[u8], authorization: Option<String>) -> Result<Self, String> {
@@ -52,7 +56,7 @@ impl Form {
                 return Err(format!("the parameter {name} comes twice"));
             }
         }
-        Ok(Self { authorization, fields })
+        Ok(Self { authorization, proofs: Vec::new(), fields })
     }
 
     /// Reads the query of a page.

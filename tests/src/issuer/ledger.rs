@@ -16,6 +16,8 @@ pub struct Ledger {
     pub families: Vec<Family>,
     /// Every access token given.
     pub access_tokens: Vec<AccessToken>,
+    /// The proofs of possession that were as they should be, in order, those without the right nonce too.
+    pub proofs: Vec<Proof>,
     /// Every poll for a device code, in order.
     pub device_polls: Vec<DevicePoll>,
     /// The parameters of every authorization request, in order.
@@ -48,6 +50,17 @@ impl TokenRequest {
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// One proof of possession (RFC 9449).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The `grant_type` of the request that it came with, as in [`TokenRequest`].
+    pub grant: String,
+    /// The thumbprint of the key.
+    pub thumbprint: String,
+    /// The nonce in it.
+    pub nonce: Option<String>,
 }
 
 /// What grew out of one login.

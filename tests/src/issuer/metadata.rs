@@ -45,6 +45,9 @@ pub(crate) fn answer(books: &mut Books, path: &str) -> Reply {
         "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "scopes_supported": books.settings.scopes,
     });
+    if books.settings.dpop.advertised {
+        document["dpop_signing_alg_values_supported"] = json!(["ES256"]);
+    }
     if books.settings.offers_revocation {
         document["revocation_endpoint"] = format!("{url}/revoke").into();
     }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::dpop::Dpop;
+
 /// How a fake issuer behaves. [`Default`] is a strict, well-meaning one with the public client `cli`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -27,6 +29,8 @@ pub struct Settings {
     pub discovery: Discovery,
     /// Whether the metadata names a revocation endpoint.
     pub offers_revocation: bool,
+    /// What it does about proofs of possession.
+    pub dpop: Dpop,
     /// What the person does on the authorization page.
     pub consent: Consent,
     /// What the redirects say about who sent them.
@@ -52,6 +56,7 @@ impl Default for Settings {
             scopes: ["all", "offline", "openid"].map(str::to_owned).to_vec(),
             discovery: Discovery::Both,
             offers_revocation: true,
+            dpop: Dpop::default(),
             consent: Consent::Given,
             redirect_issuer: RedirectIssuer::Own,
             id_token_nonce: None,

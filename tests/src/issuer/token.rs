@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::authorization;
 use super::books::{Books, Given};
 use super::device;
+use super::dpop;
 use super::form::Form;
 use super::ledger::TokenRequest;
 use super::reply::Reply;
@@ -20,14 +21,21 @@ const GRANT_PREFIX: &str = "urn:ietf:params:oauth:grant-type:";
 pub(crate) fn answer(books: &mut Books, form: &Form, now: Duration) -> Reply {
     let grant = form.get("grant_type").unwrap_or("none");
     let grant = grant.strip_prefix(GRANT_PREFIX).unwrap_or(grant);
-    let reply = match books.client(form) {
-        Ok(client) => match grant {
-            "authorization_code" => authorization::redeem(books, &client, form, now),
-            "device_code" => device::redeem(books, &client, form, now),
-            "refresh_token" => refresh(books, &client, form, now),
-            "client_credentials" => client_credentials(books, &client, form, now),
-            _ => Reply::error(400, "unsupported_grant_type"),
-        },
+    let families = books.ledger.families.len();
+    let proven = dpop::read(books, form, grant);
+    let admitted = proven.and_then(|proven| Ok((proven, books.client(form)?)));
+    let reply = match admitted {
+        Ok((proven, client)) => {
+            let reply = match grant {
+                "authorization_code" => authorization::redeem(books, &client, form, (&proven, now)),
+                "device_code" => device::redeem(books, &client, form, now),
+                "refresh_token" => dpop::may_refresh(books, form, &proven)
+                    .map_or_else(|reply| reply, |()| refresh(books, &client, form, now)),
+                "client_credentials" => client_credentials(books, &client, form, now),
+                _ => Reply::error(400, "unsupported_grant_type"),
+            };
+            dpop::bind(books, form, &proven, families, reply)
+        }
         Err(reply) => reply,
     };
     books.ledger.token_requests.push(TokenRequest {
