@@ -15,6 +15,8 @@ use integration_tests::person;
 use keyfob_protocol::login::LoginState;
 use serde_json::Value;
 
+use crate::options::{Said, setting};
+
 /// A daemon with its accounts.
 pub(crate) struct Fleet {
     pub(crate) issuer: FakeIssuer,
@@ -23,13 +25,19 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts an issuer and a daemon, and logs all accounts in.
+    /// Starts an issuer and a daemon whose settings say how that rotates, and logs all accounts in.
     pub(crate) fn start(accounts: usize, settings: Settings) -> Self {
+        Self::start_with(accounts, settings, Said::Yes)
+    }
+
+    /// Starts an issuer and a daemon whose settings may say how that rotates, and logs all accounts in.
+    pub(crate) fn start_with(accounts: usize, settings: Settings, said: Said) -> Self {
+        let line = setting(settings.rotation, said);
         let accounts: Vec<String> = (0..accounts).map(|number| format!("a{number}")).collect();
         let clients = accounts.iter().map(|name| Client::public(name)).collect();
         let issuer = FakeIssuer::start(Settings { clients, ..settings });
         let home = Home::new().set("KEYFOB_LOG", "warn");
-        home.configure(&config(&accounts, issuer.url()));
+        home.configure(&config(&accounts, issuer.url(), &line));
         let fleet = Self { issuer, daemon: Daemon::start_in(home), accounts };
         fleet.log_in(&fleet.accounts);
         fleet
@@ -109,7 +117,7 @@ impl Fleet {
     }
 }
 
-fn config(accounts: &[String], issuer: &str) -> String {
+fn config(accounts: &[String], issuer: &str, line: &str) -> String {
     let mut config = HEAD.replace("prod", &accounts[0]);
     for name in accounts {
         // The endpoints are named: a daemon that starts has nothing to discover.
@@ -123,6 +131,7 @@ client_id = "{name}"
 grant = "device_code"
 scopes = ["all", "offline"]
 tls = {{ allow_http_loopback = true }}
+{line}
 "#
         )
         .expect("a string takes all");

@@ -13,7 +13,7 @@ use integration_tests::patience::{now, rest};
 use integration_tests::random::Random;
 
 use crate::fleet::Fleet;
-use crate::options::{Options, told};
+use crate::options::{Options, Said, told};
 use crate::report::Report;
 use crate::vault::{self, Left, Standing, judge};
 
@@ -50,9 +50,10 @@ struct Tally {
 
 pub(crate) fn run(options: &Options) -> Report {
     let count = options.count(10_000);
-    let mut fleet = Fleet::start(
+    let mut fleet = Fleet::start_with(
         options.accounts(ACCOUNTS),
         Settings { access_lifetime: LIFETIME, rotation: options.rotation, ..Settings::default() },
+        options.said,
     );
     fleet.issuer.break_every(Endpoint::Token, Point::BeforeReply, Fault::Delay(LATENCY));
     let (mut random, mut tally) = (Random::new(options.seed), Tally::default());
@@ -175,8 +176,12 @@ fn conclude(mut fleet: Fleet, options: &Options, mut tally: Tally, start: Instan
     let (renewals, twice, most) = presentations(&fleet);
     let share = |count: u64| 100.0 * count as f64 / tally.kills as f64;
     let gone = lost + ended;
+    let unsaid_in_settings = match options.said {
+        Said::Yes => "",
+        Said::No => ", of which the settings say nothing",
+    };
     let report = Report::new(
-        format!("`kill -9` at random, {}", told(rotation)),
+        format!("`kill -9` at random, {}{unsaid_in_settings}", told(rotation)),
         format!(
             "{} kills in {} s, {} of them ({:.0} %) during a renewal; {renewals} renewals of {} accounts",
             tally.kills,

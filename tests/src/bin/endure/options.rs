@@ -5,7 +5,8 @@ use std::time::Duration;
 use integration_tests::issuer::settings::Rotation;
 
 /// How it is called.
-pub(crate) const USAGE: &str = "usage: endure kills [--count N] [--rotation grace|strict|none] [--accounts N]
+pub(crate) const USAGE: &str =
+    "usage: endure kills [--count N] [--rotation grace|strict|none] [--settings say|silent] [--accounts N]
        endure soak|idle|outage [--minutes N]
        endure terminations|races [--count N]
        all take --seed N";
@@ -24,12 +25,20 @@ pub(crate) enum Run {
     Idle,
 }
 
+/// Whether the settings of the accounts say how their issuer rotates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Yes,
+    No,
+}
+
 /// What the command line says.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) run: Run,
     pub(crate) seed: u64,
     pub(crate) rotation: Rotation,
+    pub(crate) said: Said,
     count: Option<u64>,
     minutes: Option<u64>,
     accounts: Option<u64>,
@@ -52,7 +61,8 @@ impl Options {
             None => return Err("name a run".to_owned()),
         };
         let rotation = Rotation::Grace(GRACE);
-        let mut options = Self { run, seed: 1, rotation, count: None, minutes: None, accounts: None };
+        let said = Said::Yes;
+        let mut options = Self { run, seed: 1, rotation, said, count: None, minutes: None, accounts: None };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
             let number = || value.parse::<u64>().map_err(|_| format!("{name} takes a whole number"));
@@ -61,6 +71,7 @@ impl Options {
                 "--count" => options.count = Some(number()?),
                 "--minutes" => options.minutes = Some(number()?),
                 "--accounts" => options.accounts = Some(number()?),
+                "--settings" => options.said = said_by(&value)?,
                 "--rotation" => options.rotation = rotation_of(&value)?,
                 _ => return Err(format!("there is no option {name}")),
             }
@@ -87,6 +98,26 @@ fn rotation_of(value: &str) -> Result<Rotation, String> {
         "strict" => Ok(Rotation::Strict),
         "none" => Ok(Rotation::Omitted),
         other => Err(format!("there is no rotation {other}")),
+    }
+}
+
+fn said_by(value: &str) -> Result<Said, String> {
+    match value {
+        "say" => Ok(Said::Yes),
+        "silent" => Ok(Said::No),
+        other => Err(format!("settings say it or are silent, and not {other}")),
+    }
+}
+
+/// Returns what the settings of an account say about a rotation.
+pub(crate) fn setting(rotation: Rotation, said: Said) -> String {
+    match (said, rotation) {
+        (Said::No, _) => String::new(),
+        (Said::Yes, Rotation::Omitted | Rotation::Repeated) => "rotation = \"none\"".to_owned(),
+        (Said::Yes, Rotation::Strict) => "rotation = \"strict\"".to_owned(),
+        (Said::Yes, Rotation::Grace(grace) | Rotation::GraceGivesBackSpent(grace)) => {
+            format!("rotation = \"grace\"\nrotation_grace = {}", grace.as_secs())
+        }
     }
 }
 
