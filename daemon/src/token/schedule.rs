@@ -4,6 +4,8 @@
 //! ever: so the margin is a share of the lifetime. A backoff that can be zero turns an outage into a storm: so there
 //! is a floor.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -30,6 +32,9 @@ const MAX_BACKOFF_ALIVE: Duration = Duration::from_secs(60);
 
 /// Longest backoff once it has expired: a waiting client pulls attempts forward anyway.
 const MAX_BACKOFF_EXPIRED: Duration = Duration::from_secs(300);
+
+/// Longest backoff after the first failure: most of them are gone by then.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Shortest backoff: full jitter alone could come out as nothing.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
@@ -82,9 +87,15 @@ pub fn backoff(
     jitter: Jitter,
 ) -> Duration {
     let longest = if token_is_alive { MAX_BACKOFF_ALIVE } else { MAX_BACKOFF_EXPIRED };
-    let nominal = Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
+    let nominal = nominal(failures, longest);
     let jittered = nominal.mul_f64(jitter.0).max(MIN_BACKOFF);
     jittered.max(retry_after.map_or(Duration::ZERO, clamp_retry_after))
+}
+
+/// Returns the longest wait after so many failures in a row: it doubles until it is as long as it gets.
+fn nominal(failures: u32, longest: Duration) -> Duration {
+    let doublings = failures.saturating_sub(1);
+    FIRST_BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(longest)
 }
 
 /// Returns an issuer's `Retry-After` within the bounds that we honour.
@@ -94,6 +105,8 @@ pub fn clamp_retry_after(asked: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+
     use proptest::prelude::*;
 
     use super::*;
@@ -106,24 +119,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_due_at_60_to_70_percent_of_its_life(seconds in 120_u64..90 * 86_400, bits: u32) {
-            let token = token(Some(Duration::from_secs(seconds)));
-            let Plan::At(at) = plan(&token, Jitter::from_bits(bits)) else { panic!("not ahead") };
-            let share = at.since(token.issued_at).as_secs_f64() / Duration::from_secs(seconds).as_secs_f64();
-            prop_assert!((0.6..=0.7).contains(&share), "{share}");
-        }
-
-        #[test]
-        fn a_short_lived_token_is_due_at_half_its_life(seconds in 20_u64..120, bits: u32) {
-            let token = token(Some(Duration::from_secs(seconds)));
-            let half = token.issued_at.after(Duration::from_secs(seconds) / 2);
-            prop_assert_eq!(plan(&token, Jitter::from_bits(bits)), Plan::At(half));
-        }
-
-        #[test]
-        fn a_very_short_lived_token_is_never_renewed_ahead(millis in 0_u64..20_000, bits: u32) {
-            let token = token(Some(Duration::from_millis(millis)));
-            prop_assert_eq!(plan(&token, Jitter::from_bits(bits)), Plan::OnDemand);
+        fn a_token_is_due_at_60_to_70_percent_of_its_life_and_a_short_lived_one_at_half_s_1(
+            millis in prop_oneof![5_000_u64..200_000, 5_000..90 * 86_400_000_u64],
+            some in proptest::array::uniform32(any::<u32>()),
+        ) {
+            let lifetime = Duration::from_millis(millis);
+            let token = token(Some(lifetime));
+            // 256 lifetimes, each with 400 random numbers: more than a hundred thousand decisions.
+            let evenly = (0..368_u32).map(|step| step * (u32::MAX / 367));
+            for bits in some.into_iter().chain(evenly) {
+                let plan = plan(&token, Jitter::from_bits(bits));
+                match plan {
+                    Plan::OnDemand => prop_assert!(lifetime < SHORTEST_AHEAD),
+                    Plan::At(at) if lifetime < SHORT => {
+                        prop_assert!(lifetime >= SHORTEST_AHEAD);
+                        prop_assert_eq!(at, token.issued_at.after(lifetime / 2));
+                    }
+                    Plan::At(at) => {
+                        let share = at.since(token.issued_at).as_secs_f64() / lifetime.as_secs_f64();
+                        prop_assert!((0.6 - 1e-9..=0.7 + 1e-9).contains(&share), "{share}");
+                    }
+                }
+            }
         }
 
         #[test]
@@ -166,5 +183,57 @@ mod tests {
         let seconds: Vec<_> =
             (1..=8).map(|n| backoff(n, true, None, most).as_secs_f64().round() as u32).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn accounts_of_one_issuer_do_not_come_due_together_s_1() {
+        let token = token(Some(Duration::from_secs(36_000)));
+        let due = |bits| match plan(&token, Jitter::from_bits(bits)) {
+            Plan::At(at) => at.since(token.issued_at).as_secs(),
+            Plan::OnDemand => panic!("not ahead"),
+        };
+        assert_eq!((due(0), due(u32::MAX / 2)), (25_200, 23_400));
+        assert!(due(u32::MAX) <= 21_600 + 1);
+    }
+
+    #[test]
+    fn what_the_issuer_asks_us_to_wait_is_waited_within_bounds_s_5() {
+        let shortest_wait = |asked| backoff(1, true, Some(Duration::from_secs(asked)), Jitter::from_bits(0));
+        for (asked, waited) in [(0, 1), (1, 1), (60, 60), (3600, 3600), (3601, 3600), (u64::MAX, 3600)] {
+            assert_eq!(shortest_wait(asked), Duration::from_secs(waited), "{asked}");
+        }
+        // Nobody is asked sooner than by our own backoff, which is what goes where a Retry-After makes no sense.
+        let most = Jitter::from_bits(u32::MAX);
+        assert!(backoff(20, false, Some(Duration::from_secs(1)), most) > Duration::from_secs(299));
+        assert_eq!(backoff(1, true, None, Jitter::from_bits(0)), MIN_BACKOFF);
+    }
+
+    #[test]
+    fn eight_hours_of_outage_cost_an_issuer_few_attempts_and_no_wait_is_a_formality_s_2() {
+        let (eight_hours, life_left) = (Duration::from_secs(8 * 3600), Duration::from_secs(20 * 60));
+        let mut random = 1_u32;
+        let mut jitter = || {
+            // Numerical Recipes' generator: the same outages each time.
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            Jitter::from_bits(random)
+        };
+        let outages = 200_u32;
+        let (mut total, mut worst) = (0, 0);
+        for _ in 0..outages {
+            let (mut passed, mut nominal_passed, mut failures) = (Duration::ZERO, Duration::ZERO, 0);
+            while passed < eight_hours {
+                failures += 1;
+                let is_alive = passed < life_left;
+                let longest = if is_alive { MAX_BACKOFF_ALIVE } else { MAX_BACKOFF_EXPIRED };
+                nominal_passed += nominal(failures, longest);
+                passed += backoff(failures, is_alive, None, jitter());
+            }
+            let share = passed.as_secs_f64() / nominal_passed.as_secs_f64();
+            assert!(share >= 0.4, "the waits were {share} of what they should be");
+            (total, worst) = (total + failures, worst.max(failures));
+        }
+        // Waits of 30 s on average while the token lives, and of 150 s from then on: 40 + 182 and the first few.
+        assert!((215..=240).contains(&(total / outages)), "{} attempts on average", total / outages);
+        assert!(worst <= 270, "{worst} attempts");
     }
 }
