@@ -4,6 +4,7 @@
 //! renewal, and nothing that a client could cancel by hanging up. Renewals run in tasks of their own, so that a panic
 //! in one is a failed attempt; storing their outcome is part of taking it in, so that "renewed" means "and safe".
 
+mod jumps;
 mod login;
 mod outcome;
 mod resumption;
@@ -24,6 +25,7 @@ use crate::cache::resumption::Resumption;
 use crate::cache::shelf::Shelf;
 use crate::cache::variant::Variants;
 use crate::cache::view::{Refusal, Stored, View, conclusion};
+use crate::clock::jump::Jumps;
 use crate::clock::{Clock, Moment};
 use crate::failpoint::{self, Point};
 use crate::grant::{Attendance, Flow, Pasted, Revoked, TokenSource, Wanted};
@@ -68,6 +70,9 @@ pub(super) struct Owner {
     /// How many outcomes of renewals were dropped because something overtook them.
     dropped: u64,
     resumption: Resumption,
+    jumps: Jumps,
+    /// When the pauses after failures ended last because of a sleep.
+    fresh_start_at: Option<Moment>,
     closing: bool,
     view: watch::Sender<Arc<View>>,
 }
@@ -92,6 +97,8 @@ impl Owner {
             source,
             resumption: Resumption::new(Arc::clone(&store)),
             shelf: Shelf::new(store, clock.clone()),
+            jumps: clock.jumps(),
+            fresh_start_at: None,
             clock,
             own: Lane::new(state),
             variants,
@@ -136,6 +143,7 @@ impl Owner {
                 }
                 outcome = advanced(&mut self.login_step) => self.advance_login(outcome).await,
                 () = self.resumption.changed() => {}
+                jump = self.jumps.next() => self.heed(jump),
                 () = until(wakes_at, &clock), if !self.closing => self.wake().await,
             }
         }

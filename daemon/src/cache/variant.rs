@@ -115,6 +115,14 @@ impl Variants {
         self.publish();
     }
 
+    /// Ends the pauses after failures: the world has changed.
+    pub(super) fn start_afresh(&mut self, now: Moment) {
+        for variant in self.known.values_mut() {
+            variant.lane.state.start_afresh(now);
+        }
+        self.publish();
+    }
+
     /// Forgets all tokens, and returns who waits for some.
     pub(super) fn clear(&mut self) -> Vec<(Target, Need, Reply)> {
         let mut left = Vec::new();

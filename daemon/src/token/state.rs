@@ -5,6 +5,7 @@
 //! the account's own target, and one for every other target that clients ask for.
 
 mod doubt;
+mod fresh_start;
 
 use std::sync::Arc;
 use std::time::Duration;
