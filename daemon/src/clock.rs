@@ -31,10 +31,6 @@ use crate::clock::jump::Jumps;
 /// tells nothing about the time between.
 const SET_RIGHT: Duration = Duration::from_secs(60);
 
-/// How far the wall clock may lie behind a stamp of an earlier boot and still be believed: further than one that is kept
-/// by a network ever steps back.
-const STEP_BACK: SignedDuration = SignedDuration::from_secs(60);
-
 /// A point on the boot clock of this boot. May lie before the boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(SignedDuration);
@@ -147,10 +143,10 @@ impl Clock {
         if self.is_of_this_boot(stamp) { Moment(stamp.since_boot) } else { self.now().moment_at(stamp.wall) }
     }
 
-    /// Tells whether nobody knows how long ago a stamp was made: it is of another boot, and the wall clock has not even
-    /// come to it. It was set back, or has lost its battery.
+    /// Tells whether nobody knows how long ago a stamp was made: the clock has not even come to it. It was set back, or has
+    /// lost its battery.
     pub fn has_lost_count_since(&self, made: &Stamp) -> bool {
-        !self.is_of_this_boot(made) && made.wall.duration_since(self.now().wall) > STEP_BACK
+        self.moment(made) > self.now().moment.after(SET_RIGHT)
     }
 
     fn is_of_this_boot(&self, stamp: &Stamp) -> bool {
@@ -162,7 +158,7 @@ impl Clock {
     pub fn life(&self, from: &Stamp, until: Option<&Stamp>) -> (Moment, Option<Moment>) {
         let (now, start) = (self.now().moment, self.moment(from));
         let end = until.map(|until| self.moment(until));
-        if start <= now.after(SET_RIGHT) {
+        if !self.has_lost_count_since(from) {
             return (start, end);
         }
         (now.before(end.map_or(Duration::ZERO, |end| end.since(start))), Some(now))

@@ -113,17 +113,14 @@ impl Record {
     pub(crate) fn from_json(generation: u64, json: &[u8], clock: &Clock) -> Result<Self, NotARecord> {
         let at_rest: AtRest<'_> = serde_json::from_slice(json).map_err(|_| NotARecord)?;
         let access = at_rest.access_token;
-        // Where nobody knows how old the tokens are, they are too old. A refresh token has no clock.
-        let now = clock.now().moment;
-        let too_old = clock.has_lost_count_since(&access.issued_at).then_some(now);
-        let until = |stamp: Option<Stamp>| too_old.or_else(|| stamp.map(|stamp| clock.moment(&stamp)));
-        let issued_at = too_old.unwrap_or_else(|| clock.moment(&access.issued_at));
-        let expires_at = until(access.expires_at);
+        let began = access.issued_at;
+        let (issued_at, expires_at) = clock.life(&began, access.expires_at.as_ref());
         let access = AccessToken::new(access.secret.into_owned().into(), issued_at, expires_at)
             .map_err(|_| NotARecord)?;
         let refresh = at_rest.refresh_token.map(RefreshAtRest::read).transpose()?;
         let id = at_rest.id_token.map(|id| {
-            IdToken::new(id.secret.into_owned().into(), until(id.expires_at)).map_err(|_| NotARecord)
+            let (_, expires_at) = clock.life(&began, id.expires_at.as_ref());
+            IdToken::new(id.secret.into_owned().into(), expires_at).map_err(|_| NotARecord)
         });
         let scope = Scope::parse(&at_rest.scope);
         let subject = at_rest.subject.map(|subject| subject.into_owned().into());
