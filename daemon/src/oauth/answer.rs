@@ -195,7 +195,7 @@ mod tests {
     struct Anything {}
 
     #[test]
-    fn a_retry_after_is_seconds_or_a_date_and_is_clamped() {
+    fn a_retry_after_is_seconds_or_a_date_and_is_clamped_s_5() {
         for (text, expected) in [
             ("1", Some(1)),
             ("0", Some(1)),

@@ -1,9 +1,9 @@
 //! How far the clocks of issuers are from ours, by the `Date` of their answers (RFC 9110 §6.6.1).
 //!
-//! An assertion that is signed by a wrong clock is refused. The thing to get wrong: whoever can write a `Date` chooses
+//! An assertion that is signed by a wrong clock is refused. Nothing else goes by what is heard here: no lifetime does. The thing to get wrong: whoever can write a `Date` chooses
 //! the time that we sign for, so it counts only where TLS says whose it is, and within a bound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::fmt::rfc2822;
@@ -15,6 +15,9 @@ use crate::oauth::EndpointUrl;
 /// A smaller difference is that of the way there: an assertion lives longer.
 const LEAST: SignedDuration = SignedDuration::from_secs(30);
 
+/// A larger one is told to whoever reads the log: their clock is off, or the issuer's.
+const REMARKABLE: SignedDuration = SignedDuration::from_secs(60);
+
 /// A larger one is no clock that is off: a time zone that was set wrong is hours.
 const MOST: SignedDuration = SignedDuration::from_hours(24);
 
@@ -23,7 +26,15 @@ const MOST_ORIGINS: usize = 64;
 
 /// The clocks of issuers. Clones share what was heard.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct IssuerClocks(Arc<Mutex<BTreeMap<String, SignedDuration>>>);
+pub(crate) struct IssuerClocks(Arc<Mutex<Heard>>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    /// How far clocks are ahead of ours, by origin.
+    ahead: BTreeMap<String, SignedDuration>,
+    /// The origins whose clocks were remarked on.
+    remarked: BTreeSet<String>,
+}
 
 impl IssuerClocks {
     /// Takes in the `Date` of an answer to a request that was sent at `wall`.
@@ -32,23 +43,32 @@ impl IssuerClocks {
         if endpoint.url().scheme() != "https" {
             return;
         }
-        let ahead = date.timestamp().duration_since(wall);
-        let mut known = self.known();
+        let (ahead, origin) = (date.timestamp().duration_since(wall), endpoint.origin());
+        let mut heard = self.heard();
+        if ahead.abs() > REMARKABLE && heard.is_first_remark(&origin) {
+            tracing::warn!(%origin, seconds = ahead.as_secs(), "the issuer's clock is ahead of ours, or behind where negative");
+        }
         if !(LEAST..=MOST).contains(&ahead.abs()) {
-            known.remove(&endpoint.origin());
-        } else if known.len() < MOST_ORIGINS {
-            known.insert(endpoint.origin(), ahead);
+            heard.ahead.remove(&origin);
+        } else if heard.ahead.len() < MOST_ORIGINS {
+            heard.ahead.insert(origin, ahead);
         }
     }
 
     /// Returns the time by the clock of an endpoint's host.
     pub(crate) fn at(&self, endpoint: &EndpointUrl, now: Now) -> Now {
-        let ahead = self.known().get(&endpoint.origin()).copied().unwrap_or_default();
+        let ahead = self.heard().ahead.get(&endpoint.origin()).copied().unwrap_or_default();
         Now { wall: now.wall.saturating_add(ahead).unwrap_or(now.wall), ..now }
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, SignedDuration>> {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heard {
+    fn is_first_remark(&mut self, origin: &str) -> bool {
+        self.remarked.len() < MOST_ORIGINS && self.remarked.insert(origin.to_owned())
     }
 }
 
@@ -84,5 +104,21 @@ mod tests {
         let elsewhere = endpoint("https://j/token");
         assert_eq!(clocks.at(&elsewhere, now).wall, now.wall);
         assert_eq!(clocks.at(&endpoint("https://i/other"), now).wall.to_string(), "2026-11-21T12:05:00Z");
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_remarked_on_once_per_origin() {
+        let endpoint = |url| EndpointUrl::parse(url, LoopbackHttp::Refused).unwrap();
+        let clocks = IssuerClocks::default();
+        let wall = "2026-11-21T12:00:00Z".parse().unwrap();
+        let remarks = |url, date| {
+            clocks.hear(&endpoint(url), date, wall);
+            clocks.heard().remarked.len()
+        };
+        assert_eq!(remarks("https://i/token", "Sat, 21 Nov 2026 12:01:00 GMT"), 0);
+        assert_eq!(remarks("https://i/token", "Sat, 21 Nov 2026 12:01:01 GMT"), 1);
+        assert_eq!(remarks("https://i/other", "Sat, 21 Nov 2026 11:00:00 GMT"), 1);
+        assert_eq!(remarks("https://j/token", "Fri, 21 Nov 2025 12:00:00 GMT"), 2);
+        assert!(!clocks.heard().is_first_remark("https://i") && !clocks.heard().is_first_remark("https://j"));
     }
 }

@@ -387,15 +387,27 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_counted_from_the_request_whatever_its_form_6749_4() {
+    fn a_lifetime_is_counted_from_the_request_whatever_its_form_6749_4_s_10() {
         for (value, expected) in [
             ("3600", Some(Duration::from_secs(3600))),
             (r#""3600""#, Some(Duration::from_secs(3600))),
             ("1.5", Some(Duration::from_millis(1500))),
             ("0", Some(Duration::ZERO)),
             ("-1", Some(Duration::ZERO)),
+            ("-0.0", Some(Duration::ZERO)),
+            ("1e-400", Some(Duration::ZERO)),
+            ("-1e400", Some(Duration::ZERO)),
+            ("-9223372036854775809", Some(Duration::ZERO)),
             ("1e400", Some(LONGEST_LIFE)),
+            ("315360000", Some(LONGEST_LIFE)),
+            ("315360001", Some(LONGEST_LIFE)),
             ("9223372036854775808", Some(LONGEST_LIFE)),
+            ("18446744073709551616", Some(LONGEST_LIFE)),
+            (r#""99999999999999999999999999999999""#, Some(LONGEST_LIFE)),
+            ("true", None),
+            ("[3600]", None),
+            (r#""""#, None),
+            (r#""NaN""#, None),
             ("null", None),
             (r#""soon""#, None),
             ("{}", None),
