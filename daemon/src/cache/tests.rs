@@ -1,6 +1,8 @@
 //! The promises of an account's owner, in simulated time: hours pass in milliseconds, and no socket is involved.
 
+mod clocks;
 mod doubt;
+mod outage;
 mod rejection;
 mod reload;
 mod variant;

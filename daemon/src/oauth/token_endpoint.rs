@@ -295,7 +295,7 @@ mod tests {
     use crate::oauth::client_auth::{Credentials, Proof};
     use crate::oauth::dpop;
     use crate::oauth::http::Http;
-    use crate::oauth::scripted_server::{ScriptedServer, json};
+    use crate::oauth::scripted_server::{ScriptedServer, answer, json};
     use crate::token::failure::Failure;
     use base64::Engine;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -506,6 +506,26 @@ mod tests {
             proof_key: None,
         };
         Attempt::new(asked).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_date_of_an_answer_has_no_effect_on_a_lifetime_i_12() {
+        for date in [
+            "Sun, 21 Nov 2027 12:00:00 GMT",
+            "Fri, 21 Nov 2025 12:00:00 GMT",
+            "Thu, 01 Jan 1970 00:00:00 GMT",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+            "never",
+        ] {
+            let body = with(r#","expires_in":60"#);
+            let server = ScriptedServer::answering([answer(200, &format!("Date: {date}\r\n"), &body)]).await;
+            let before = Clock::system().now().moment;
+            let code = "DC".into();
+            let tokens = exchanged(&server, Proof::None, Exchange::DeviceCode(&code)).await.unwrap();
+            let access = tokens.access;
+            assert_eq!(access.lifetime(), Some(Duration::from_secs(60)), "{date}");
+            assert!(access.issued_at >= before && access.is_alive(Clock::system().now().moment), "{date}");
+        }
     }
 
     #[tokio::test]
