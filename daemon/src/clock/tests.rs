@@ -95,13 +95,15 @@ async fn many_sleepers_wake_in_the_order_of_their_moments_whoever_lay_down_first
     let clock = Clock::following_tokio();
     let start = clock.now().moment;
     let mut sleepers = JoinSet::new();
-    for number in 0..500_u64 {
+    for number in (0..500_u32).rev() {
         let clock = clock.clone();
         sleepers.spawn(async move {
-            let until = start.after(SECOND * u32::try_from(number * 7 % 500).unwrap());
+            let until = start.after(SECOND * (number * 7 % 500));
             clock.sleep_until(until).await;
             (clock.now().moment == until).then_some(until)
         });
+        // The timer is set to what there is so far.
+        settle().await;
     }
     let mut last = start;
     while let Some(woken) = sleepers.join_next().await {
