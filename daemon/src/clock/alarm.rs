@@ -53,7 +53,8 @@ impl Alarm {
             && let Ok(runtime) = Handle::try_current()
         {
             sleepers.driver = Driver::Running;
-            runtime.spawn(drive(Shift(clock.clone())));
+            // From here on, and not from when the task has its first turn, no jump is missed.
+            runtime.spawn(drive(Shift(clock.clone()), Timer::of(clock), Lookout::new(clock.now())));
         }
     }
 
@@ -115,10 +116,8 @@ impl Sleepers {
 }
 
 /// Sees to the timer for as long as the runtime lives.
-async fn drive(shift: Shift) {
+async fn drive(shift: Shift, mut timer: Timer, mut lookout: Lookout) {
     let Shift(clock) = &shift;
-    let mut timer = Timer::of(clock);
-    let mut lookout = Lookout::new(clock.now());
     loop {
         let next = clock.alarm.ring(clock.now().moment);
         tokio::select! {

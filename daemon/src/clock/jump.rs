@@ -49,6 +49,7 @@ pub struct Jumps {
 
 impl Jumps {
     pub(super) fn of(clock: &Clock) -> Self {
+        Alarm::start(clock);
         let counts = clock.alarm.jumps();
         let heard = *counts.borrow();
         Self { clock: clock.clone(), counts, heard }

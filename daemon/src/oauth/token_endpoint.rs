@@ -521,7 +521,8 @@ mod tests {
             let server = ScriptedServer::answering([answer(200, &format!("Date: {date}\r\n"), &body)]).await;
             let before = Clock::system().now().moment;
             let code = "DC".into();
-            let tokens = exchanged(&server, Proof::None, Exchange::DeviceCode(&code)).await.unwrap();
+            let exchange = Exchange::DeviceCode { device_code: &code, proof_key: None };
+            let tokens = exchanged(&server, Proof::None, exchange).await.unwrap();
             let access = tokens.access;
             assert_eq!(access.lifetime(), Some(Duration::from_secs(60)), "{date}");
             assert!(access.issued_at >= before && access.is_alive(Clock::system().now().moment), "{date}");

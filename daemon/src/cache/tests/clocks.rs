@@ -139,7 +139,8 @@ async fn rebooted(world: World, wall: Timestamp) -> World {
     let clock = Clock::of_another_boot(wall);
     issuer.set(|ledger| ledger.clock = clock.clone());
     let sources = Sources::of_the_system(None);
-    let store = Arc::new(Store::open(state.path(), KeyChoice::File, sources, clock.clone()).unwrap());
+    let store =
+        Arc::new(Store::open(&Location::of(state.path()), KeyChoice::File, sources, clock.clone()).unwrap());
     let entry = start(account.clone(), &issuer, &store, &clock);
     World { clock, issuer, state, store, account, entry }
 }

@@ -255,7 +255,9 @@ async fn five_hundred_accounts_that_come_due_together_take_turns_and_none_expire
     let state = tempfile::tempdir().unwrap();
     fs::set_permissions(state.path(), Permissions::from_mode(0o700)).unwrap();
     let sources = Sources::of_the_system(None);
-    let store = Arc::new(Store::open(state.path(), KeyChoice::Memory, sources, clock.clone()).unwrap());
+    let store = Arc::new(
+        Store::open(&Location::of(state.path()), KeyChoice::Memory, sources, clock.clone()).unwrap(),
+    );
     let http = Http::of(&Transport::default());
     let endpoint = EndpointUrl::parse("https://i/token", LoopbackHttp::Refused).unwrap();
     let traffic = Arc::new(Traffic::default());
