@@ -242,4 +242,8 @@ fn decide(
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod power_loss;
+#[cfg(test)]
+mod sim_fs;
+#[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let machine = Machine::new();
+        let machine = Machine::in_memory();
         let store = machine.open(KeyChoice::File).unwrap();
         for account in ["corp", "prod"] {
             let mut journal = begun_for(&store, account, &machine);
@@ -82,13 +82,13 @@ async fn no_changed_bit_of_a_record_is_believed_or_thrown_away_k7() {
         damaged[at] ^= 1 << (at % 8);
         pair.put("prod.sealed", &damaged);
         let what = format!("byte {at}");
-        match pair.load().expect_err(&what) {
-            StoreError::Corrupt { aside } => assert_eq!(fs::read(aside).unwrap(), damaged, "{what}"),
+        match pair.load() {
+            Err(StoreError::Corrupt { aside }) => assert_eq!(fs::read(aside).unwrap(), damaged, "{what}"),
             // Nobody can tell these from damage, and they may not be touched.
-            StoreError::WrongKey { .. } | StoreError::NewerFormat { .. } => {
+            Err(StoreError::WrongKey { .. } | StoreError::NewerFormat { .. }) => {
                 assert_eq!(pair.bytes("prod.sealed"), damaged, "{what}");
             }
-            error => panic!("{what}: {error:?}"),
+            outcome => panic!("{what}: {outcome:?}"),
         }
         pair.keeps("prod.sealed", &damaged, &what);
     }
@@ -190,7 +190,7 @@ async fn an_answer_to_another_generation_is_none_k7() {
 
 #[tokio::test(start_paused = true)]
 async fn damaged_tokens_and_journals_that_were_spilled_are_kept_and_the_older_tokens_serve_k7() {
-    let machine = Machine::new();
+    let machine = Machine::in_memory();
     let store = machine.open(KeyChoice::File).unwrap();
     store.save(&name("prod"), &machine.record(7, "home")).unwrap();
     store.spill(&name("prod"), &machine.record(8, "spilled")).unwrap();
@@ -272,7 +272,7 @@ async fn a_journal_that_another_key_or_version_sealed_is_told_and_left_alone_k8(
 
 #[tokio::test(start_paused = true)]
 async fn tokens_that_a_later_version_spilled_are_told_and_left_alone_k8() {
-    let machine = Machine::new();
+    let machine = Machine::in_memory();
     let store = machine.open(KeyChoice::File).unwrap();
     store.save(&name("prod"), &machine.record(7, "home")).unwrap();
     store.spill(&name("prod"), &machine.record(8, "spilled")).unwrap();

@@ -5,6 +5,8 @@
 //! is on disk only when its bytes, its name and its directory are.
 
 mod file;
+#[cfg(test)]
+pub(crate) mod recorder;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
@@ -17,6 +19,9 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::failpoint::{self, Point};
+
+#[cfg(test)]
+use crate::store::directory::recorder::{Change, inode, note_in};
 
 pub(crate) use crate::store::directory::file::OpenFile;
 
@@ -144,7 +149,7 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// Returns the number by which the kernel knows the file system that the directory is on.
+    /// Returns the number by which Linux knows the file system that the directory is on.
     #[cfg(target_os = "linux")]
     pub(crate) fn file_system(&self) -> Result<u32, FileError> {
         let stat = rustix::fs::fstatfs(&self.fd).map_err(|errno| self.io("look at", "", errno))?;
@@ -153,6 +158,12 @@ impl Directory {
             u32::try_from(number.into() & 0xffff_ffff).expect("the mask leaves 32 bits")
         }
         Ok(low_bits(stat.f_type))
+    }
+
+    /// Other systems have no such number: none of ours.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn file_system(&self) -> Result<u32, FileError> {
+        Ok(0)
     }
 
     /// Returns the path of this directory, for people.
@@ -191,6 +202,8 @@ impl Directory {
         let beside = temporary(name);
         self.remove(&beside)?;
         let fd = self.open_file(&beside, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        #[cfg(test)]
+        note_in(&self.path, |directory| Change::Create { directory, name: beside.clone(), file: inode(&fd) });
         Ok(OpenFile { file: File::from(fd), path: self.path_of(name) })
     }
 
@@ -269,9 +282,15 @@ impl Directory {
         names.collect::<Result<_, _>>().map_err(io)
     }
 
-    /// Opens a file for reading and writing; makes it, empty, where there is none.
+    /// Opens a file for reading and writing; makes it, empty, where there is none. Where nothing can be written any more,
+    /// it is opened for reading.
     pub(crate) fn open_or_create(&self, name: &str) -> Result<File, FileError> {
-        let fd = self.open_file(name, OFlags::RDWR | OFlags::CREATE)?;
+        let fd = match self.open_file(name, OFlags::RDWR | OFlags::CREATE) {
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                self.open_file(name, OFlags::RDONLY)?
+            }
+            opened => opened?,
+        };
         self.plain_file(name, fd).map(|(file, _)| file)
     }
 
@@ -322,18 +341,33 @@ impl Directory {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
-        rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.io("rename", from, errno))
+        rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.io("rename", from, errno))?;
+        #[cfg(test)]
+        note_in(&self.path, |directory| Change::Rename {
+            directory,
+            from: from.to_owned(),
+            to: to.to_owned(),
+        });
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<(), FileError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Ok(()) => {
+                #[cfg(test)]
+                note_in(&self.path, |directory| Change::Remove { directory, name: name.to_owned() });
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.io("remove", name, errno)),
         }
     }
 
     fn sync(&self) -> Result<(), FileError> {
-        rustix::fs::fsync(&self.fd).map_err(|errno| self.io("sync", "", errno))
+        rustix::fs::fsync(&self.fd).map_err(|errno| self.io("sync", "", errno))?;
+        #[cfg(test)]
+        note_in(&self.path, |directory| Change::SyncDirectory { directory });
+        Ok(())
     }
 
     fn io(&self, doing: &'static str, name: &str, source: impl Into<io::Error>) -> FileError {

@@ -36,9 +36,7 @@ const IDS: [&str; 3] = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sy
 
 /// Returns the part of a state directory that is this machine's.
 pub(crate) fn own_part(state: Directory) -> Result<Directory, FileError> {
-    #[cfg(target_os = "linux")]
-    let state = part_of(state.file_system()?, state, &machine_id())?;
-    Ok(state)
+    part_of(state.file_system()?, state, &machine_id())
 }
 
 /// Returns the part of a state directory that is one machine's, on a file system of a kind.
@@ -57,7 +55,7 @@ fn machine_id() -> String {
     ids.map(|id| id.trim().to_owned()).find(|id| !id.is_empty()).unwrap_or_default()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use tempfile::TempDir;
 
@@ -84,6 +82,7 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_kernel_says_which_file_system_a_directory_is_on() {
         // The one directory of every machine that is ours alone and of a known kind.

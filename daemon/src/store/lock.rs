@@ -45,10 +45,12 @@ impl Lock {
             Err(Errno::WOULDBLOCK) => return Err(LockError::Held { pid: holder(&mut file) }),
             Err(errno) => return Err(LockError::File(failed("lock", directory, errno.into()))),
         }
-        // For people, and for the message above. Nothing depends on it.
+        // For people, and for the message above. Nothing depends on it, and a full disk is no reason not to start.
         let written =
             file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", process::id()));
-        written.map_err(|source| LockError::File(failed("write", directory, source)))?;
+        if let Err(error) = written {
+            tracing::debug!(%error, "the lock does not say who has it");
+        }
         Ok(Self { _file: file })
     }
 }

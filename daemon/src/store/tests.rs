@@ -446,6 +446,12 @@ impl Machine {
         }
     }
 
+    /// Returns a machine whose files are in memory, if it can be: syncing thousands of them takes long elsewhere.
+    pub(super) fn in_memory() -> Self {
+        let home = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+        Self { home, ..Self::new() }
+    }
+
     /// Returns a machine whose store has the key that the fixtures were sealed with.
     pub(super) fn with_the_key_of_the_fixtures() -> Self {
         let machine = Self::new();

@@ -30,6 +30,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// What a journal turns out to be.
+#[expect(clippy::large_enum_variant, reason = "there are a few at a time, and they live for a few lines")]
 pub(super) enum Seen {
     /// There is none, or one that means nothing here.
     Nothing,
