@@ -9,7 +9,7 @@ use integration_tests::patience::{SOON, eventually, found};
 use integration_tests::process::Process;
 use integration_tests::{person, shim};
 use keyfob_protocol::daemon::{LogoutReport, Revocation};
-use keyfob_protocol::login::LoginState;
+use keyfob_protocol::login::{LoginPrompt, LoginState, LoginStatus};
 
 /// The shortest lifetime that keyfob renews ahead of: at half of it.
 const LIFETIME: Duration = Duration::from_secs(20);
@@ -34,6 +34,34 @@ fn a_login_outlives_rotation_after_rotation_and_a_restart() {
     assert!(issuer.honours(&latest));
     assert_eq!(issuer.tokens_given("device_code"), 1, "one login did for all");
     assert_eq!(issuer.refusals("invalid_grant"), 0);
+    assert_eq!(issuer.logins_ended(), 0);
+}
+
+#[test]
+fn an_issuer_that_binds_every_access_token_is_logged_in_to_without_a_key_9449_4() {
+    let issuer = OidcProvider::start_with_dpop(LIFETIME);
+    let daemon = Daemon::start(&person(&issuer, "device_code"));
+    let (page, first) = daemon.begin_login("prod");
+    oidc_provider::log_in(&page, &first);
+    let (page, second) = found(SOON, "another code", || {
+        let login = daemon.api("GET", "/v1/accounts/prod/login").json::<LoginStatus>().login;
+        assert!(login.is_pending(), "{login:?}");
+        let LoginState::Asking { prompt: LoginPrompt::EnterCode { verification_uri, user_code, .. }, .. } =
+            login
+        else {
+            return None;
+        };
+        (user_code != first).then_some((verification_uri, user_code))
+    });
+    // It has understood the proof, with the nonce that it wanted.
+    assert_eq!((issuer.tokens_of_type("DPoP"), issuer.refusals("invalid_dpop_proof")), (1, 0));
+    assert_eq!(issuer.refusals("use_dpop_nonce"), 1);
+    oidc_provider::log_in(&page, &second);
+    assert_eq!(daemon.login_outcome("prod"), LoginState::SignedIn, "{}", daemon.log());
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+    eventually(LIFETIME * 3, "two renewals", || issuer.rotations() >= 2);
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+    assert_eq!((issuer.tokens_of_type("DPoP"), issuer.refusals("invalid_grant")), (1, 0));
     assert_eq!(issuer.logins_ended(), 0);
 }
 

@@ -56,10 +56,20 @@ impl OidcProvider {
 
     /// Starts the issuer; its access tokens live this long.
     pub fn start(access_lifetime: Duration) -> Self {
+        Self::start_with(access_lifetime, &[])
+    }
+
+    /// Starts the issuer with proofs of possession (RFC 9449): it wants its nonce in them, and binds access tokens as well.
+    pub fn start_with_dpop(access_lifetime: Duration) -> Self {
+        Self::start_with(access_lifetime, &["--dpop"])
+    }
+
+    fn start_with(access_lifetime: Duration, more: &[&str]) -> Self {
         let program = Companion::start(
             Command::new(installed("venv/bin/node"))
                 .arg(source("oidc_provider/server.mjs"))
                 .args(["--access-ttl", &access_lifetime.as_secs().to_string()])
+                .args(more)
                 .current_dir(installed("node")),
         );
         let ready = serde_json::from_value(program.first("ready")).unwrap();
@@ -110,6 +120,11 @@ tls = {{ allow_http_loopback = true }}
     /// Returns how many tokens it has given for a grant.
     pub fn tokens_given(&self, grant: &str) -> usize {
         self.count(&json!({ "event": "token", "grant": grant }))
+    }
+
+    /// Returns how many tokens of a type it has given.
+    pub fn tokens_of_type(&self, token_type: &str) -> usize {
+        self.count(&json!({ "event": "token", "type": token_type }))
     }
 
     /// Returns how many tokens it has given for a code that came with the parameters of the authorization request.

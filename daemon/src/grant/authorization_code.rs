@@ -143,7 +143,10 @@ async fn begin(issuer: Arc<Issuer>, browser: BrowserLogin) -> Result<Login, Fail
             };
             let outcome = issuer.exchange(&known, &credentials, what, &Wanted::Own).await;
             let outcome = outcome.map_err(|error| error.classify(what.presented()));
-            listening.conclude(outcome.as_ref().map(|_| ()));
+            match &outcome {
+                Err(_) if issuer.binding.has_taught() => listening.conclude_anew(),
+                Ok(_) | Err(_) => listening.conclude(outcome.as_ref().map(|_| ())),
+            }
             outcome
         });
         Ok(exchange)

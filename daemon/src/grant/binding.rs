@@ -33,6 +33,11 @@ impl Binding {
         Self { policy, ..Self::default() }
     }
 
+    /// Tells whether the login that has just failed would go well if it were begun anew.
+    pub(crate) fn has_taught(&self) -> bool {
+        self.has_taught.load(Ordering::Relaxed)
+    }
+
     /// Tells, once, whether the login that has just failed would go well if it were begun anew.
     pub(crate) fn begins_anew(&self) -> bool {
         self.has_taught.swap(false, Ordering::Relaxed)

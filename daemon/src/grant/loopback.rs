@@ -88,6 +88,11 @@ impl<T> Listening<T> {
         }
     }
 
+    /// Shows the browser that the login is begun anew, and closes the port.
+    pub(crate) fn conclude_anew(self) {
+        self.verdict.send(Page::Anew).unwrap_or_default();
+    }
+
     /// Shows the browser how the login ended, and closes the port.
     pub fn conclude(self, outcome: Result<(), &Failure>) {
         // A server that is gone has no browser to show it to.

@@ -1,6 +1,6 @@
 // A certified OpenID provider on a free port of 127.0.0.1, for stories that need an issuer keyfob's authors did not write.
 //
-//   node server.mjs --access-ttl SECONDS      in a directory with node_modules
+//   node server.mjs --access-ttl SECONDS [--dpop]      in a directory with node_modules
 //
 // Standard output holds one JSON document a line: {"event":"ready","issuer":..} first, then what happened. Tokens are
 // not printed. The server ends with its standard input, so that it cannot outlive the tests that started it.
@@ -13,7 +13,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const { values: options } = parseArgs({ options: { 'access-ttl': { type: 'string' } } });
+const { values: options } = parseArgs({
+  options: { 'access-ttl': { type: 'string' }, dpop: { type: 'boolean', default: false } },
+});
 const accessTtl = Number(options['access-ttl']);
 
 // The packages are installed outside the source tree, where an import would not look for them.
@@ -68,6 +70,10 @@ const provider = new Provider(issuer, {
   cookies: { keys: ['cookies of a test'] },
   features: {
     clientCredentials: { enabled: true },
+    // Proofs of possession (RFC 9449). It binds access tokens as well, and wants to see its own nonce.
+    dPoP: options.dpop
+      ? { enabled: true, nonceSecret: Buffer.alloc(32, 'nonces of a test'), requireNonce: () => true }
+      : { enabled: false },
     deviceFlow: { enabled: true, charset: 'base-20', mask: '****-****' },
     introspection: { enabled: true },
     revocation: { enabled: true },
@@ -91,7 +97,8 @@ const grantOf = (ctx) => ctx.oidc.params?.grant_type?.replace('urn:ietf:params:o
 provider.on('grant.success', (ctx) => {
   // An authorization parameter has no place in a token request, but some clients send it.
   const repeats = ctx.oidc.body.code_challenge !== undefined;
-  report({ event: 'token', grant: grantOf(ctx), client: ctx.oidc.client.clientId, repeats });
+  const type = ctx.body?.token_type;
+  report({ event: 'token', grant: grantOf(ctx), client: ctx.oidc.client.clientId, repeats, type });
 });
 provider.on('grant.error', (ctx, error) => {
   report({ event: 'refused', grant: grantOf(ctx), client: ctx.oidc.client?.clientId, error: error.error });

@@ -56,6 +56,8 @@ pub(super) enum Page {
     Refused,
     /// The settings must be mended.
     Misconfigured,
+    /// The login is begun anew, with another page.
+    Anew,
     /// The callback has come already.
     Processing,
     /// Nobody waits for the login any more.
@@ -80,7 +82,7 @@ impl Pages {
         let own = match page {
             Page::Success => &self.success,
             Page::Trouble | Page::Refused | Page::Misconfigured => &self.failure,
-            Page::Processing | Page::Cancelled | Page::Stray | Page::NotFound => &None,
+            Page::Anew | Page::Processing | Page::Cancelled | Page::Stray | Page::NotFound => &None,
         };
         let Some(path) = own else { return page.response() };
         let read = tokio::time::timeout(OWN_PATIENCE, read(path)).await;
@@ -126,7 +128,7 @@ impl Page {
 
     fn status(self) -> StatusCode {
         match self {
-            Self::Success => StatusCode::OK,
+            Self::Success | Self::Anew => StatusCode::OK,
             Self::Trouble | Self::Refused | Self::Misconfigured | Self::Stray => StatusCode::BAD_REQUEST,
             Self::Processing => StatusCode::CONFLICT,
             Self::Cancelled => StatusCode::GONE,
@@ -160,6 +162,13 @@ impl Page {
                 "bad",
                 "keyfob needs other settings",
                 "You are not signed in. Your terminal says what to change in the configuration.",
+            ),
+            Self::Anew => (
+                DOTS,
+                "calm",
+                "Once more, please",
+                "Your issuer gave a token that tools cannot use, so keyfob asks it for another kind. Go on with the new \
+                 page that your terminal opens or shows.",
             ),
             Self::Processing => (
                 DOTS,
