@@ -472,6 +472,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_flyte_endpoint_leads_to_an_issuer_that_says_whether_it_takes_proofs_9449_4() {
+        let (flyte, server) =
+            (ScriptedFlyte::start().await, ScriptedServer::answering([json(404, "")]).await);
+        flyte.say_by_grpc(&Said::example(&server.issuer()));
+        let home = server.issuer();
+        let document = |token: &str, algorithms: &str| {
+            let body = format!(
+                r#"{{"issuer":"{home}","token_endpoint":"{token}","dpop_signing_alg_values_supported":[{algorithms}]}}"#
+            );
+            json(200, &body)
+        };
+        let token = format!("{home}/token");
+        for (answer, expected) in [
+            (document(&token, r#""ES256""#), true),
+            (document(&token, r#""RS256""#), false),
+            // Of another endpoint it says nothing.
+            (document(&format!("{home}/other"), r#""ES256""#), false),
+            (json(404, ""), false),
+            (json(503, ""), false),
+        ] {
+            server.then([answer]);
+            let issuer = by_flyte(&flyte, ClientId::FromEndpoint, "");
+            let known = issuer.known().await.unwrap();
+            assert_eq!(known.endpoints.token.to_string(), token);
+            assert_eq!(issuer.proof_key(&known).await.unwrap().is_some(), expected);
+        }
+        let asked = server.requests().len();
+        let issuer = Arc::into_inner(by_flyte(&flyte, ClientId::FromEndpoint, "")).unwrap();
+        let issuer = Issuer { binding: Binding::new(crate::oauth::DpopPolicy::Off), ..issuer };
+        assert!(issuer.proof_key(&issuer.known().await.unwrap()).await.unwrap().is_none());
+        assert_eq!(server.requests().len(), asked);
+    }
+
+    #[tokio::test]
     async fn an_issuer_that_a_flyte_endpoint_names_gets_no_token_of_another_origin() {
         let (flyte, server) =
             (ScriptedFlyte::start().await, ScriptedServer::answering([json(404, "")]).await);

@@ -273,6 +273,8 @@ mod tests {
             (429, ""),
             (500, "oh"),
             (503, r#"{"error":"temporarily_unavailable"}"#),
+            (400, r#"{"error":"use_dpop_nonce"}"#),
+            (401, r#"{"error":"use_dpop_nonce"}"#),
             (503, r#"{"error":"invalid_grant"}"#),
         ] {
             assert_eq!(polled(status, body), UNASKED, "{status} {body}");
