@@ -88,6 +88,10 @@ fn panic_at(step: &str) {
     let ledger = issuer.ledger();
     assert_eq!(ledger.replayed().len(), usize::from(is_lost), "{step}: {}", daemon.log());
     assert_eq!(renewed, ledger.access_tokens.last().unwrap().token, "{step}");
+    eventually(SOON * 2, &format!("another token after a panic at {step}"), || {
+        daemon.api("GET", "/v1/accounts/prod/token?scope=all").status == 200
+    });
+    let ledger = issuer.ledger();
 
     daemon.kill();
     daemon.start_again();

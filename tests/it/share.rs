@@ -51,7 +51,8 @@ fn a_hundred_tools_share_one_failure_too() {
     daemon.log_in("prod");
     let first = daemon.token("prod").access_token;
     eventually(SOON, "the token has expired", || !issuer.honours(&first));
-    issuer.break_every(Endpoint::Token, Point::BeforeCommit, Fault::Answer(Reply::html(503, "Maintenance")));
+    let busy = Reply::error(503, "temporarily_unavailable");
+    issuer.break_every(Endpoint::Token, Point::BeforeCommit, Fault::Answer(busy));
     issuer.hold(Endpoint::Token, Point::BeforeRead);
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| ask(&daemon, 100).collect::<Vec<_>>());
