@@ -7,6 +7,8 @@
 mod arguments;
 #[path = "main/background.rs"]
 mod background;
+#[path = "main/inherited.rs"]
+mod inherited;
 #[path = "main/logging.rs"]
 mod logging;
 #[path = "main/service.rs"]
@@ -34,7 +36,6 @@ use keyfob_daemon::oauth::transport::Transport;
 use keyfob_daemon::store::{Location, OpenError, Sources, Store};
 use keyfob_daemon::token::failure::told;
 use keyfob_protocol::paths::Paths;
-use listenfd::ListenFd;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
@@ -161,18 +162,21 @@ fn serve(
     variables: Variables,
 ) -> Result<ExitCode, Obstacle> {
     raise_descriptor_limit();
-    let inherited = ListenFd::from_env().take_unix_listener(0).map_err(|error| failure(&error))?;
+    let variable = |name: &str| variables.get(OsStr::new(name)).map(OsString::as_os_str);
+    let inherited = inherited::take(variable("LISTEN_FDNAMES")).map_err(|error| failure(&error))?;
+    let (inherited, custodian) = inherited.part(variable("NOTIFY_SOCKET"));
     let clock = Clock::system();
     let credential = variables.get(OsStr::new("CREDENTIALS_DIRECTORY"));
     let keys = Sources::of_the_system(credential.map(|directory| Path::new(directory).join(KEY_CREDENTIAL)));
     let location = Location { state: places.paths.state.clone(), spill: places.paths.spill.clone() };
-    let store = match Store::open(&location, config.store, keys, clock.clone()) {
+    let mut store = match Store::open(&location, config.store, keys, clock.clone()) {
         Ok(store) => store,
         Err(OpenError::InUse { pid, .. }) if answers_soon(&places.socket) => {
             return Ok(already_running(arguments, &places.socket, pid));
         }
         Err(error) => return Err(failure(&error)),
     };
+    store.entrust_to(custodian);
     let directory =
         |name: &str| variables.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute());
     let keyrings = Keyrings::new(directory("HOME"), directory("XDG_DATA_HOME"));

@@ -17,6 +17,7 @@
 //! ```
 
 mod choice;
+pub mod custody;
 mod directory;
 mod disk;
 mod error;
@@ -43,6 +44,7 @@ use keyfob_protocol::daemon::{KeyKind, StoreState, StoreStatus};
 
 use crate::clock::Clock;
 use crate::store::choice::{Decision, Recorded, Sealed, Unread};
+use crate::store::custody::{Custodian, Custody};
 use crate::store::disk::Disk;
 use crate::store::key::{KeyChoice, KeySource};
 use crate::store::lock::{Lock, LockError};
@@ -148,6 +150,14 @@ impl Store {
             Decision::TakeFirst => MasterKey::take_first(places, &clock)?,
         };
         Ok(Self { rest: Rest::Disk(Disk { key, shelf, spill, turn: Mutex::default() }), clock, _lock: lock })
+    }
+
+    /// Lets somebody keep the records that no directory takes, and looks at what they have. Until then there is nobody.
+    pub fn entrust_to(&mut self, custodian: Custodian) {
+        match &mut self.rest {
+            Rest::Memory(_) => {}
+            Rest::Disk(disk) => disk.spill.custody = Custody::take_over(custodian),
+        }
     }
 
     /// Reads what rests for an account, whatever it is bound to: comparing the fingerprint is up to the caller. It may

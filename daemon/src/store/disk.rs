@@ -88,7 +88,7 @@ impl Disk {
             Resting::Record(resting) => next(record, &resting),
         };
         let sealed = sealed(&key, account, generation, record, clock)?;
-        self.spill.replace(Slot::tokens(account), Content::Tokens(&sealed))
+        self.spill.keep(account, generation, &sealed)
     }
 
     /// Removes all that rests for an account. The tokens go last: without them the rest means nothing to anybody.
@@ -169,15 +169,28 @@ impl Disk {
     fn spilled(&self, account: &AccountName, key: &Key, clock: &Clock) -> Result<Option<Record>, StoreError> {
         let slot = Slot::tokens(account);
         let mut newest: Option<Record> = None;
-        for copy in self.spill.copies(slot) {
+        let mut note = |record: Record| {
+            if newest.as_ref().is_none_or(|newest| newest.generation < record.generation) {
+                newest = Some(Record { place: Place::Spill, ..record });
+            }
+        };
+        if let Some(copy) = self.spill.copy(slot) {
             match opened(key, account, &copy.sealed, clock) {
-                Ok(record)
-                    if newest.as_ref().is_some_and(|newest| newest.generation >= record.generation) => {}
-                Ok(record) => newest = Some(Record { place: Place::Spill, ..record }),
+                Ok(record) => note(record),
                 Err(Refusal::NewerFormat) => return Err(StoreError::NewerFormat { path: copy.path }),
                 Err(Refusal::Corrupt | Refusal::WrongKey) => {
                     let aside = copy.shelf.set_aside(slot, clock.now().wall);
                     tracing::warn!(%account, path = %copy.path.display(), ?aside, "the tokens there do not open");
+                }
+            }
+        }
+        for (name, sealed) in self.spill.custody.sealed(account) {
+            match opened(key, account, &sealed, clock) {
+                Ok(record) => note(record),
+                Err(Refusal::NewerFormat) => return Err(StoreError::NewerFormat { path: name.into() }),
+                Err(Refusal::Corrupt | Refusal::WrongKey) => {
+                    self.spill.custody.ignore(account, &name);
+                    tracing::warn!(%account, name, "the tokens that were kept for us do not open");
                 }
             }
         }

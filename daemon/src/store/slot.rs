@@ -44,6 +44,14 @@ impl<'a> Slot<'a> {
         Self { account, part: Part::Answer }
     }
 
+    /// Tells whether it is for tokens.
+    pub(crate) fn is_tokens(self) -> bool {
+        match self.part {
+            Part::Tokens => true,
+            Part::Login | Part::Intent | Part::Answer => false,
+        }
+    }
+
     /// Returns what the seal vouches for beside the account's name. Tokens were the first, and have none.
     pub(crate) fn label(self) -> &'static [u8] {
         match self.part {

@@ -52,7 +52,7 @@ impl Reader<'_> {
         let mut latest: Option<Left> = None;
         let mut damaged = None;
         let mut seen = vec![self.look(&self.disk.shelf, Place::State)?];
-        for copy in self.disk.spill.copies(self.slot()) {
+        if let Some(copy) = self.disk.spill.copy(self.slot()) {
             seen.push(self.judge(&copy.shelf, &copy.sealed, Place::Spill)?);
         }
         for seen in seen {
