@@ -183,6 +183,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Heard and not heeded: a file that may not grow any more is an error of the write then, and not the end of us.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -191,6 +193,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
