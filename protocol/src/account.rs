@@ -99,6 +99,9 @@ pub struct AccountStatus {
     pub renewal: RenewalStatus,
     /// Whether what the daemon holds would survive its end.
     pub persistence: Persistence,
+    /// What keeps it from the disk and what to do about it, in words, where it should be there and is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_note: Option<String>,
     /// How the latest login goes or went.
     pub login: LoginState,
     /// The latest failure that no success has followed.
@@ -238,6 +241,7 @@ mod tests {
         assert_eq!(status.state, AccountState::Unknown);
         assert_eq!(status.renewal, RenewalStatus::Unknown);
         assert_eq!(status.persistence, Persistence::Unknown);
+        assert_eq!(status.persistence_note, None);
         assert_eq!(status.login, LoginState::Unknown);
     }
 }
