@@ -159,11 +159,15 @@ fn account_notes(account: &AccountStatus, now: Timestamp) -> Vec<String> {
     for warning in &account.warnings {
         notes.push(format!("{name}: warning: {}", display::text(warning)));
     }
-    match (account.persistence, account.access_token) {
-        (Persistence::Volatile, Some(_)) => {
+    match (account.persistence, &account.persistence_note, account.access_token) {
+        (Persistence::Volatile, Some(note), _) => {
+            let note = display::text(note);
+            notes.push(format!("{name}: its tokens are not on disk: {note}; keyfobd tries again by itself"));
+        }
+        (Persistence::Volatile, None, Some(_)) => {
             notes.push(format!("{name}: its tokens are in memory alone, and end with keyfobd"));
         }
-        (Persistence::Durable | Persistence::Volatile | Persistence::Unknown, _) => {}
+        (Persistence::Durable | Persistence::Volatile | Persistence::Unknown, _, _) => {}
     }
     notes
 }
@@ -306,6 +310,16 @@ mod tests {
         assert_eq!(renews(r#"{"state":"on_demand","failures":0}"#), "on demand");
         assert_eq!(renews(r#"{"state":"in_flight"}"#), "now");
         assert_eq!(renews(r#"{"state":"tomorrow"}"#), "unknown");
+    }
+
+    #[test]
+    fn tokens_that_are_not_on_disk_say_why_and_what_to_do() {
+        let note = r#""the disk is full: make room on it""#;
+        let notes = account_notes(&account(&[("persistence_note", note), ("last_error", "null")]), now());
+        let expected = "prod: its tokens are not on disk: the disk is full: make room on it; keyfobd tries again by itself";
+        assert_eq!(notes, [expected]);
+        let healed = [("persistence", r#""durable""#), ("last_error", "null")];
+        assert!(account_notes(&account(&healed), now()).is_empty());
     }
 
     #[test]

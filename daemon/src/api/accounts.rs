@@ -38,6 +38,7 @@ fn status(entry: &Entry, key: KeyKind, now: Now) -> AccountStatus {
         access_token: access_token(view, now),
         renewal: renewal(view.state.renewal(), now),
         persistence: persistence(&view.stored, key),
+        persistence_note: persistence_note(&view.stored),
         login: login::progress(view, now),
         last_error: last_error(view),
         dropped: view.dropped,
@@ -89,6 +90,13 @@ fn persistence(stored: &Stored, key: KeyKind) -> Persistence {
     match (stored, key) {
         (_, KeyKind::Memory) | (Stored::Volatile(_), _) => Persistence::Volatile,
         (Stored::Durable | Stored::Unread | Stored::Unreadable(_), _) => Persistence::Durable,
+    }
+}
+
+fn persistence_note(stored: &Stored) -> Option<String> {
+    match stored {
+        Stored::Volatile(error) => Some(error.with_remedy()),
+        Stored::Durable | Stored::Unread | Stored::Unreadable(_) => None,
     }
 }
 

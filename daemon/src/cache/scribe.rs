@@ -50,7 +50,7 @@ impl Scribe {
         if self.hurry == Hurry::CanWait {
             let message = format!(
                 "the refresh token is not used while its successor could not be stored: {}",
-                told(&error)
+                error.with_remedy()
             );
             return Err(Box::new(Outcome::Unsent(Failure::transient(message))));
         }

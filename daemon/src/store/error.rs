@@ -2,11 +2,13 @@
 //!
 //! Both are sorted by what helps. A locked store helps itself: the next call tries again.
 
+use std::io;
 use std::path::PathBuf;
 
 use crate::store::choice::KeyPlace;
 use crate::store::directory::FileError;
 use crate::store::key::{KeyError, NoRandomness};
+use crate::token::failure::told;
 
 /// Why there is no store, so that the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,4 +146,52 @@ pub enum StoreError {
     /// The call ended abnormally: a bug, which the log tells more about.
     #[error("a call of the store ended abnormally: see the daemon's log")]
     Abandoned,
+}
+
+impl StoreError {
+    /// Says what is wrong, with what a person can do about it first where the disk is in the way.
+    pub fn with_remedy(&self) -> String {
+        match self.remedy() {
+            Some(remedy) => format!("{remedy} ({})", told(self)),
+            None => told(self),
+        }
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        let Self::File(FileError::Io { source, .. }) = self else { return None };
+        let kind = source.kind();
+        REMEDIES.iter().find(|(known, _)| *known == kind).map(|(_, remedy)| *remedy)
+    }
+}
+
+/// What a person can do about a disk that is in the way.
+const REMEDIES: [(io::ErrorKind, &str); 4] = [
+    (io::ErrorKind::StorageFull, "the disk is full: make room on it"),
+    (io::ErrorKind::QuotaExceeded, "the disk quota is used up: make room within it"),
+    (io::ErrorKind::ReadOnlyFilesystem, "the disk is read-only: mount it for writing"),
+    (io::ErrorKind::FileTooLarge, "files may not grow any more: raise the limit on file sizes"),
+];
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_in_the_way_says_what_to_do_first() {
+        let said = |errno: Errno| {
+            let path = PathBuf::from("/state/prod.sealed");
+            let source = io::Error::from(errno);
+            StoreError::File(FileError::Io { doing: "write", path, source }).with_remedy()
+        };
+        assert!(
+            said(Errno::NOSPC)
+                .starts_with("the disk is full: make room on it (cannot write /state/prod.sealed")
+        );
+        assert!(said(Errno::DQUOT).starts_with("the disk quota is used up"));
+        assert!(said(Errno::ROFS).starts_with("the disk is read-only"));
+        assert!(said(Errno::FBIG).starts_with("files may not grow"));
+        assert!(said(Errno::IO).starts_with("cannot write /state/prod.sealed"));
+    }
 }
