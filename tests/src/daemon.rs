@@ -72,7 +72,7 @@ impl Daemon {
     }
 
     fn with(&self, failpoints: &str) -> Process {
-        let mut command = self.home.command(programs::with_failpoints());
+        let mut command = self.home.daemon(programs::with_failpoints());
         command.env("KEYFOB_FAILPOINTS", failpoints);
         self.home.spawn_command(command)
     }

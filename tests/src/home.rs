@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::programs;
 
+/// What starts the daemon, below a home, where a story wants that to be something else than the daemon itself.
+const LAUNCHER: &str = "launcher.sh";
+
 /// A home directory that ends with this value.
 #[derive(Debug)]
 pub struct Home {
@@ -87,11 +90,29 @@ impl Home {
         command
     }
 
+    /// Lets the daemon be started by these lines for `sh` from now on, in place of what earlier ones said. Its own command
+    /// line is in `"$@"`, which the last of them has to `exec`.
+    pub fn launch_by(&self, lines: &str) {
+        self.write(LAUNCHER, lines, 0o600);
+    }
+
     /// Starts one of our own programs.
     pub fn spawn(&self, program: &str, arguments: &[&str]) -> Process {
-        let mut command = self.command(programs::directory().join(program));
+        let path = programs::directory().join(program);
+        let mut command = if program == "keyfobd" { self.daemon(&path) } else { self.command(path) };
         command.args(arguments);
         self.spawn_command(command)
+    }
+
+    /// Returns the command that starts a daemon in this home.
+    pub(crate) fn daemon(&self, program: &Path) -> Command {
+        let launcher = self.path(LAUNCHER);
+        if !launcher.exists() {
+            return self.command(program);
+        }
+        let mut command = self.command("sh");
+        command.arg(launcher).arg(program);
+        command
     }
 
     /// Starts a command; what it writes goes into files, so that it never waits for a reader.

@@ -82,6 +82,31 @@ impl Keyring {
         assert!(tool.wait().unwrap().success(), "secret-tool could not keep a secret");
     }
 
+    /// Returns a secret, if it is there.
+    pub fn secret(&self, service: &str, username: &str) -> Option<String> {
+        let output = self.tool("lookup", service, username).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// Forgets a secret, if it is there.
+    pub fn forget(&self, service: &str, username: &str) {
+        // The tool says no other thing where there was none than where it failed.
+        self.tool("clear", service, username).status().unwrap();
+        assert_eq!(self.secret(service, username), None, "secret-tool could not forget a secret");
+    }
+
+    fn tool(&self, verb: &str, service: &str, username: &str) -> Command {
+        let mut tool = Command::new("secret-tool");
+        tool.args([verb, "service", service, "username", username])
+            .env("DBUS_SESSION_BUS_ADDRESS", self.bus_address());
+        tool
+    }
+
+    /// Lets the bus die, and the keyring with it, as when a session ends. [`Self::start`] starts both again.
+    pub fn lose_the_bus(&self) {
+        self.run("cut");
+    }
+
     /// Lets the keyring die. What it keeps stays on disk, and the bus stays.
     pub fn die(&self) {
         self.run("kill");
