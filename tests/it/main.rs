@@ -11,6 +11,7 @@ mod config;
 mod crash;
 mod credentials;
 mod crowd;
+mod disk;
 mod dpop;
 mod flyte;
 mod flytekit;

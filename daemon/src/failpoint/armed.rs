@@ -71,6 +71,7 @@ fn charge(text: &str) -> Option<Charge> {
         "eio" => Action::Fail(Errno::IO),
         "enospc" => Action::Fail(Errno::NOSPC),
         "erofs" => Action::Fail(Errno::ROFS),
+        "edquot" => Action::Fail(Errno::DQUOT),
         _ => return None,
     };
     Some(Charge { point, action, skips, times })
