@@ -2,6 +2,7 @@
 //!
 //! What must not happen is that tokens go to a quieter place than the one that was chosen.
 
+use std::fs;
 use std::time::Duration;
 
 use integration_tests::config;
@@ -129,6 +130,67 @@ fn a_keyring_that_dies_is_not_missed_by_tokens_and_their_rotation() {
     let token = token_soon(&daemon);
     assert!(issuer.honours(&token));
     assert!(issuer.ledger().replayed().is_empty());
+}
+
+#[test]
+fn whatever_becomes_of_the_keyring_tokens_are_served_and_renewed_k4_k5() {
+    let troubles = [Keyring::lock, Keyring::hang, Keyring::lose_the_bus];
+    let remedies = [Keyring::unlock, Keyring::resume, Keyring::start];
+    std::thread::scope(|scope| {
+        for (trouble, remedy) in troubles.into_iter().zip(remedies) {
+            scope.spawn(move || survives(trouble, remedy));
+        }
+    });
+}
+
+fn survives(trouble: fn(&Keyring), remedy: fn(&Keyring)) {
+    let issuer = FakeIssuer::start(Settings { access_lifetime: LIFETIME, ..Settings::default() });
+    let keyring = Keyring::unlocked();
+    let (mut daemon, first) = signed_in(&issuer, &keyring);
+    trouble(&keyring);
+    assert_eq!(daemon.shim(&["token", "prod"]).stdout, format!("{first}\n"));
+    eventually(LIFETIME * 3, "a rotation", || !issuer.ledger().requests("refresh_token").is_empty());
+    eventually(SOON, "its token", || daemon.token("prod").access_token != first);
+    assert_eq!(daemon.account("prod").persistence, Persistence::Durable);
+    assert_eq!(kept(&daemon), (KeyKind::Keyring, StoreState::Open), "it has the key");
+
+    daemon.restart();
+    assert_eq!(kept(&daemon), (KeyKind::Keyring, StoreState::Locked));
+    remedy(&keyring);
+    assert!(issuer.honours(&token_soon(&daemon)));
+    assert!(issuer.ledger().replayed().is_empty());
+}
+
+#[test]
+fn a_key_that_was_removed_or_changed_by_hand_is_missed_and_costs_nothing_k6() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let keyring = Keyring::unlocked();
+    let (mut daemon, token) = signed_in(&issuer, &keyring);
+    let key = keyring.secret("keyfob", "store-key").unwrap();
+    let sealed = daemon.home().path("state/keyfob/accounts/prod.sealed");
+    let before = fs::read(&sealed).unwrap();
+    daemon.stop();
+    for other in [None, Some(key.chars().rev().collect::<String>())] {
+        keyring.forget("keyfob", "store-key");
+        if let Some(other) = &other {
+            keyring.keep("keyfob", "store-key", other);
+        }
+        daemon.start_again();
+        assert_eq!(kept(&daemon), (KeyKind::Keyring, StoreState::Locked));
+        let answer = daemon.shim(&["token", "prod"]);
+        assert_eq!(answer.stdout, "");
+        assert!(answer.stderr.contains("put the key back"), "{answer:?}");
+        let login = daemon.shim(&["login", "prod"]);
+        assert_ne!(login.status, 0, "{login:?}");
+        assert_eq!(fs::read(&sealed).unwrap(), before, "it was written over");
+        assert_eq!(keyring.secret("keyfob", "store-key"), other, "a new key was made");
+
+        keyring.forget("keyfob", "store-key");
+        keyring.keep("keyfob", "store-key", &key);
+        assert_eq!(token_soon(&daemon), token);
+        daemon.stop();
+    }
+    assert_eq!(issuer.ledger().families.len(), 1, "nobody logged in again");
 }
 
 /// Returns a daemon that somebody has logged in to, and the token that it gives.

@@ -9,6 +9,7 @@
 #   keyring.sh locked DIR   prints true or false
 #   keyring.sh items  DIR   prints how many secrets the login collection has
 #   keyring.sh kill   DIR   ends the keyring by SIGKILL; the bus stays, the secrets stay on disk
+#   keyring.sh cut    DIR   ends the bus by SIGKILL, and with it the keyring
 #   keyring.sh hang   DIR   stops the keyring by SIGSTOP: it answers nothing
 #   keyring.sh resume DIR   ends that
 #   keyring.sh stop   DIR   ends everything
@@ -23,7 +24,7 @@ readonly SERVICE=org.freedesktop.secrets
 readonly LOGIN=/org/freedesktop/secrets/collection/login
 
 usage() {
-    sed -n '4,14s/^# *//p' "$0" >&2
+    sed -n '4,15s/^# *//p' "$0" >&2
     exit 2
 }
 
@@ -130,6 +131,11 @@ case $1 in
     locked) property Locked | awk '/boolean/ { print $3 }' ;;
     items) property Items | grep -c "$LOGIN/" || true ;;
     kill) signal KILL keyring ;;
+    cut)
+        signal KILL keyring
+        signal KILL bus
+        rm -f "$DIR/bus"
+        ;;
     hang) signal STOP keyring ;;
     resume) signal CONT keyring ;;
     stop)
