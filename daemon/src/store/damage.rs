@@ -10,6 +10,7 @@ use crate::store::journal::tests::{answered, begun, intent};
 use crate::store::key::KeyChoice;
 use crate::store::tests::{Machine, access_token, name};
 use crate::store::{Left, Place, Record, Store, StoreError};
+use crate::token::answered::Purpose;
 
 /// A store whose accounts `prod` and `corp` each have tokens of generation 7 and a journal with an answer.
 struct Pair {
@@ -244,6 +245,7 @@ async fn a_store_of_the_second_format_opens_for_ever_k8() {
     assert_eq!(answered.redirect.as_deref(), Some("https://other"));
     assert_eq!(*answered.body, br#"{"access_token":"an-access-token"}"#);
     assert_eq!(now.since(answered.terms.sent_at), Duration::from_secs(600));
+    assert_eq!(answered.terms.purpose, Purpose::Own);
     assert_eq!(
         (&*answered.terms.origin, &*answered.terms.client_id),
         ("https://login.example.com", "a-client")
