@@ -17,8 +17,12 @@ pub const MOST_BY_ITSELF: u32 = 2;
 pub const MOST_EVER: u32 = 3;
 
 /// How soon it is presented again where that is not held against us: within the grace of every issuer that has one, and
-/// long enough for a connection that was reset to be another one.
+/// long enough for a connection that was reset to be another one. Counted from the first time, so that a daemon that is
+/// killed all the time does not put it off for ever; each time after that waits as long once more.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long before the end of a grace nothing is presented any more: a request takes its time to get there.
+const GRACE_MARGIN: Duration = Duration::from_secs(1);
 
 /// How long before the access token ends an issuer that ends logins over a replay is asked again: until then there is
 /// something to lose, and after that somebody would wait.
@@ -86,12 +90,13 @@ pub enum Remedy {
 
 /// Decides what to do about a refresh token in doubt. `access` is the token that is still served.
 pub fn remedy(profile: Profile, doubt: Doubt, access: &AccessToken, now: Moment) -> Remedy {
-    let soon = now.after(RETRY);
+    let soon = doubt.since.after(RETRY.saturating_mul(doubt.presentations)).max(now);
     match profile {
         Profile::None => Remedy::Carefree,
+        // The issuer has said that this is forgiven, however often.
+        Profile::Grace(grace) if soon.after(GRACE_MARGIN) <= doubt.since.after(grace) => Remedy::RetryAt(soon),
         _ if doubt.presentations >= MOST_BY_ITSELF => Remedy::Login,
         Profile::Unknown => Remedy::RetryAt(soon),
-        Profile::Grace(grace) if soon <= doubt.since.after(grace) => Remedy::RetryAt(soon),
         Profile::Grace(_) | Profile::Strict => {
             let end = access.expires_at.unwrap_or(access.issued_at.after(schedule::ASSUMED_LIFETIME));
             Remedy::RetryAt(end.before(LAST_MINUTE).max(now))
@@ -152,8 +157,31 @@ mod tests {
         let (start, access) = world();
         let twice = Doubt::after(Some(Doubt::after(None, start)), start.after(seconds(1)));
         assert_eq!(twice, Doubt { presentations: 2, since: start });
-        for profile in [Profile::Unknown, Profile::Grace(HOUR), Profile::Strict] {
+        for profile in [Profile::Unknown, Profile::Grace(seconds(2)), Profile::Strict] {
             assert_eq!(remedy(profile, twice, &access, start.after(seconds(2))), Remedy::Login);
+        }
+    }
+
+    #[test]
+    fn within_a_grace_that_the_settings_state_a_token_is_presented_as_often_as_it_takes() {
+        let (start, access) = world();
+        for presentations in 1..9 {
+            let doubt = Doubt { presentations, since: start };
+            let at = start.after(seconds(u64::from(presentations)));
+            assert_eq!(remedy(Profile::Grace(seconds(10)), doubt, &access, start), Remedy::RetryAt(at));
+        }
+        let doubt = Doubt { presentations: 10, since: start };
+        assert_eq!(remedy(Profile::Grace(seconds(10)), doubt, &access, start), Remedy::Login);
+    }
+
+    #[test]
+    fn a_retry_is_not_put_off_by_looking_again() {
+        let (start, access) = world();
+        let doubt = Doubt::after(None, start);
+        for passed in [0, 1, 5] {
+            let now = start.after(seconds(passed));
+            let at = start.after(seconds(passed.max(1)));
+            assert_eq!(remedy(Profile::Unknown, doubt, &access, now), Remedy::RetryAt(at), "after {passed} s");
         }
     }
 
