@@ -12,6 +12,7 @@ pub mod rejection;
 mod resumption;
 mod scribe;
 mod shelf;
+mod succession;
 pub mod variant;
 pub mod view;
 

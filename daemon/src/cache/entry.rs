@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::account::Account;
 use crate::cache::owner::{Message, Owner};
 use crate::cache::rejection::{Consumer, InForce, Rejections, TokenHash, Verdict};
+use crate::cache::succession::{self, Estate};
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::{Clock, Moment};
 use crate::grant::{Flow, NotTheRedirect, Pasted, Revoked, TokenSource, Wanted};
@@ -123,15 +124,15 @@ impl Entry {
         let (mailbox, messages) = mpsc::channel(MAILBOX);
         let account = Arc::new(account);
         let orders = Orders { account, source, closing: false };
-        let owner = Owner::new(orders.clone(), store, clock.clone());
+        let (to_view, view) = watch::channel(Owner::first_view(&orders, &clock));
         let (orders, orders_of_owner) = watch::channel(orders);
-        let view = owner.subscribe();
+        let estate = Estate { store, clock: clock.clone(), view: to_view };
         tokio::spawn(async move {
             if let Some(predecessor) = predecessor {
                 predecessor.close();
                 predecessor.ended().await;
             }
-            owner.run(messages, orders_of_owner).await;
+            succession::run(estate, messages, orders_of_owner).await;
         });
         Self { clock, mailbox, orders, view, rejections: Mutex::default() }
     }

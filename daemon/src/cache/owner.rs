@@ -13,7 +13,7 @@ mod variants;
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::account::Account;
@@ -23,13 +23,13 @@ use crate::cache::lane::{Lane, Reply};
 use crate::cache::login::{LoginProgress, Outcome, Step};
 use crate::cache::resumption::Resumption;
 use crate::cache::shelf::Shelf;
+use crate::cache::succession::Estate;
 use crate::cache::variant::Variants;
 use crate::cache::view::{Refusal, Stored, View, conclusion};
 use crate::clock::jump::Jumps;
 use crate::clock::{Clock, Moment};
 use crate::failpoint::{self, Point};
 use crate::grant::{Attendance, Flow, Pasted, Revoked, TokenSource, Wanted};
-use crate::store::Store;
 use crate::token::failure::Failure;
 use crate::token::schedule::Jitter;
 use crate::token::state::{Answer, Means, SignedOut, TokenState};
@@ -78,20 +78,25 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn new(orders: Orders, store: Arc<Store>, clock: Clock) -> Self {
-        let Orders { account, source, closing } = orders;
-        let state = TokenState::signed_out(means(&*source), SignedOut::Never, clock.now().moment);
-        let variants = Variants::default();
-        let view = watch::Sender::new(Arc::new(View {
-            account: Arc::clone(&account),
+    /// Returns what is known of an account before its owner has begun.
+    pub(super) fn first_view(orders: &Orders, clock: &Clock) -> Arc<View> {
+        Arc::new(View {
+            account: Arc::clone(&orders.account),
             stored: Stored::Unread,
-            state: state.clone(),
+            state: TokenState::signed_out(means(&*orders.source), SignedOut::Never, clock.now().moment),
             failed_at: None,
-            variants: variants.snapshot(),
+            variants: Variants::default().snapshot(),
             login: LoginProgress::Idle,
             login_revision: 0,
             dropped: 0,
-        }));
+        })
+    }
+
+    pub(super) fn new(orders: Orders, estate: &Estate) -> Self {
+        let Orders { account, source, closing } = orders;
+        let (store, clock) = (Arc::clone(&estate.store), estate.clock.clone());
+        let state = TokenState::signed_out(means(&*source), SignedOut::Never, clock.now().moment);
+        let login_revision = estate.view.borrow().login_revision;
         Self {
             account,
             source,
@@ -101,27 +106,23 @@ impl Owner {
             fresh_start_at: None,
             clock,
             own: Lane::new(state),
-            variants,
+            variants: Variants::default(),
             attempts: Attempts::default(),
             login: LoginProgress::Idle,
-            login_revision: 0,
+            login_revision,
             login_step: None,
             last_try: None,
             replaced: None,
             dropped: 0,
             closing,
-            view,
+            view: estate.view.clone(),
         }
-    }
-
-    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<View>> {
-        self.view.subscribe()
     }
 
     /// Owns the account until it is closed.
     pub(super) async fn run(
         mut self,
-        mut messages: mpsc::Receiver<Message>,
+        mut messages: OwnedMutexGuard<mpsc::Receiver<Message>>,
         mut orders: watch::Receiver<Orders>,
     ) {
         self.load().await;

@@ -5,6 +5,7 @@ mod doubt;
 mod outage;
 mod rejection;
 mod reload;
+mod succession;
 mod variant;
 
 use std::collections::VecDeque;
@@ -71,6 +72,8 @@ struct Ledger {
     /// The scope that is granted.
     scope: &'static str,
     panics: bool,
+    /// The next renewal panics in the hands of the owner.
+    breaks_owner: bool,
     /// Every access token has the same text.
     repeats_itself: bool,
     /// What was asked for, in order.
@@ -111,6 +114,7 @@ impl FakeIssuer {
             subject: "ann",
             scope: "",
             panics: false,
+            breaks_owner: false,
             repeats_itself: false,
             wanted: Vec::new(),
             under_way: 0,
@@ -228,6 +232,8 @@ impl TokenSource for FakeIssuer {
     fn renew(&self, refresh: Option<RefreshToken>, wanted: Wanted) -> Pending<Result<Renewal, Failure>> {
         let issuer = self.clone();
         self.set(|ledger| ledger.wanted.push(wanted));
+        let breaks_owner = std::mem::take(&mut self.0.lock().unwrap().breaks_owner);
+        assert!(!breaks_owner, "the owner panics, as it was told to");
         Box::pin(async move {
             let presented = refresh.map(|token| token.secret.expose_secret().parse().unwrap());
             let send = issuer.answer(presented);
