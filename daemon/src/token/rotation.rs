@@ -16,6 +16,10 @@ pub const MOST_BY_ITSELF: u32 = 2;
 /// How often it is presented at all: once more when the person is there anyway, in place of a login.
 pub const MOST_EVER: u32 = 3;
 
+/// How often it is presented by itself within a grace that the settings state: the issuer has said that it does not mind,
+/// and a daemon that keeps crashing must not give a login up over it. A request that fails so often has other trouble.
+const MOST_IN_GRACE: u32 = 10;
+
 /// How soon it is presented again where that is not held against us: within the grace of every issuer that has one, and
 /// long enough for a connection that was reset to be another one. Counted from the first time, so that a daemon that is
 /// killed all the time does not put it off for ever; each time after that waits as long once more.
@@ -94,7 +98,12 @@ pub fn remedy(profile: Profile, doubt: Doubt, access: &AccessToken, now: Moment)
     match profile {
         Profile::None => Remedy::Carefree,
         // The issuer has said that this is forgiven, however often.
-        Profile::Grace(grace) if soon.after(GRACE_MARGIN) <= doubt.since.after(grace) => Remedy::RetryAt(soon),
+        Profile::Grace(grace)
+            if doubt.presentations < MOST_IN_GRACE
+                && soon.after(GRACE_MARGIN) <= doubt.since.after(grace) =>
+        {
+            Remedy::RetryAt(soon)
+        }
         _ if doubt.presentations >= MOST_BY_ITSELF => Remedy::Login,
         Profile::Unknown => Remedy::RetryAt(soon),
         Profile::Grace(_) | Profile::Strict => {
@@ -170,8 +179,10 @@ mod tests {
             let at = start.after(seconds(u64::from(presentations)));
             assert_eq!(remedy(Profile::Grace(seconds(10)), doubt, &access, start), Remedy::RetryAt(at));
         }
-        let doubt = Doubt { presentations: 10, since: start };
-        assert_eq!(remedy(Profile::Grace(seconds(10)), doubt, &access, start), Remedy::Login);
+        let over = Doubt { presentations: 9, since: start };
+        assert_eq!(remedy(Profile::Grace(seconds(9)), over, &access, start), Remedy::Login);
+        let too_often = Doubt { presentations: MOST_IN_GRACE, since: start };
+        assert_eq!(remedy(Profile::Grace(HOUR), too_often, &access, start), Remedy::Login);
     }
 
     #[test]
@@ -181,7 +192,11 @@ mod tests {
         for passed in [0, 1, 5] {
             let now = start.after(seconds(passed));
             let at = start.after(seconds(passed.max(1)));
-            assert_eq!(remedy(Profile::Unknown, doubt, &access, now), Remedy::RetryAt(at), "after {passed} s");
+            assert_eq!(
+                remedy(Profile::Unknown, doubt, &access, now),
+                Remedy::RetryAt(at),
+                "after {passed} s"
+            );
         }
     }
 
