@@ -45,7 +45,6 @@ pub(super) struct Errand {
 }
 
 /// What a renewal came to.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it lives for a few lines")]
 pub(super) enum Outcome {
     /// The tokens.
     Renewed(TokenSet),

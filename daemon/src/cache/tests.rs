@@ -163,7 +163,7 @@ impl FakeIssuer {
                 Err(Failure::Refused { message: "invalid_grant: the refresh token was used before".into() })
             }
             None => {
-                if !forgiven && !(ledger.keeps && presented.is_some()) {
+                if !(forgiven || ledger.keeps && presented.is_some()) {
                     ledger.live += 1;
                 }
                 let number = if ledger.repeats_itself { String::new() } else { format!("-{}", ledger.live) };

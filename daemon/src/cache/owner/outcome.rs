@@ -32,10 +32,8 @@ impl Owner {
     /// Takes in the outcome of an attempt: stores new tokens, then tells everybody who waits, the error as well.
     pub(super) async fn conclude(&mut self, attempt: Attempt, outcome: Outcome) {
         let Attempt { errand, is_current, .. } = attempt;
-        let outcome = match outcome {
-            Outcome::Abandoned if is_current => self.recover(&errand).await,
-            outcome => outcome,
-        };
+        let is_lost = is_current && matches!(outcome, Outcome::Abandoned);
+        let outcome = if is_lost { self.recover(&errand).await } else { outcome };
         if !is_current {
             self.drop_overtaken(outcome).await;
         } else if let Wanted::Other(target) = errand.wanted.clone() {

@@ -23,10 +23,9 @@ fn logins(world: &World) -> u32 {
 }
 
 fn why(refusal: Result<Served, Refusal>) -> SignedOut {
-    match refusal.unwrap_err() {
-        Refusal::Unavailable(Unavailable::LoginRequired(why)) => why,
-        other => panic!("{other:?}"),
-    }
+    let refusal = refusal.unwrap_err();
+    let Refusal::Unavailable(Unavailable::LoginRequired(why)) = refusal else { panic!("{refusal:?}") };
+    why
 }
 
 #[tokio::test(start_paused = true)]
