@@ -4,7 +4,9 @@
 //! cannot be opened while the daemon runs.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::time::SystemTime;
 
 use integration_tests::home::Home;
 use integration_tests::issuer::FakeIssuer;
@@ -50,9 +52,12 @@ pub(crate) enum Left {
     Answered,
 }
 
+/// What was left of renewals, by the name of the file, with when that was written.
+pub(crate) type Leftovers = BTreeMap<OsString, (SystemTime, Left)>;
+
 /// Returns what was left of renewals: a journal has the length of its first part, that part, and the length of the
 /// answer, which is 0 while there is none.
-pub(crate) fn left(home: &Home) -> Vec<Left> {
+pub(crate) fn left(home: &Home) -> Leftovers {
     let files = fs::read_dir(home.path("state/keyfob/accounts")).expect("the state directory can be read");
     let journals = files.flatten().filter(|file| {
         let name = file.file_name().to_string_lossy().into_owned();
@@ -65,10 +70,13 @@ pub(crate) fn left(home: &Home) -> Vec<Left> {
         };
         length(0).and_then(|first| length(4 + first)).is_some_and(|answer| answer > 0)
     };
-    let read = |path| fs::read(path).expect("a journal can be read");
-    journals
-        .map(|file| if is_answered(&read(file.path())) { Left::Answered } else { Left::Unanswered })
-        .collect()
+    let look = |file: fs::DirEntry| {
+        let written = file.metadata().and_then(|file| file.modified()).expect("a journal has a time");
+        let journal = fs::read(file.path()).expect("a journal can be read");
+        let left = if is_answered(&journal) { Left::Answered } else { Left::Unanswered };
+        (file.file_name(), (written, left))
+    };
+    journals.map(look).collect()
 }
 
 fn held(home: &Home, accounts: &[String]) -> BTreeMap<String, Option<String>> {
