@@ -211,7 +211,8 @@ impl Shelf {
         let (generation, fingerprint) = (self.generation, account.fingerprint());
         let record = Record { generation, fingerprint, tokens: (**tokens).clone(), place: Place::Spill };
         let name = account.name.clone();
-        if let Err(error) = self.call(move |store| store.spill(&name, &record)).await {
+        let spilled = self.call(move |store| store.spill(&name, &record)).await;
+        if let (Err(error), false) = (spilled, matches!(self.stored, Stored::Volatile(_))) {
             tracing::error!(account = %account.name, error = told(&error), "what is held would end with the daemon");
         }
     }
