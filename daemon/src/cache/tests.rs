@@ -33,7 +33,11 @@ use crate::grant::{
     Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Renewal, Revoked, Rotation,
     TokenSource, Unread, Wanted,
 };
-use crate::oauth::{Client, ClientAuthentication, ClientId, ExtraParameters, LoopbackHttp, Server};
+use crate::oauth::http::Http;
+use crate::oauth::transport::Transport;
+use crate::oauth::{
+    Client, ClientAuthentication, ClientId, EndpointUrl, ExtraParameters, LoopbackHttp, Server,
+};
 use crate::store::key::KeyChoice;
 use crate::store::{Location, Sources, Store};
 use crate::token::answered::{Answered, Purpose, Terms};
@@ -398,7 +402,7 @@ fn account(client_id: &str) -> Account {
         rotation: Profile::Unknown,
         loopback: LoopbackHttp::Refused,
         dpop: crate::oauth::DpopPolicy::Auto,
-        transport: crate::oauth::transport::Transport::default(),
+        transport: Transport::default(),
     };
     Account { name: "prod".parse().unwrap(), provider: Provider::Issuer(settings) }
 }

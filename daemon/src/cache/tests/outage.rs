@@ -4,9 +4,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::clock::Moment;
-use crate::oauth::EndpointUrl;
-use crate::oauth::http::Http;
-use crate::oauth::transport::Transport;
 
 /// Attempts of one account in eight hours that begin with a good token. The waits are 30 s on average while the token
 /// lives, for some twenty minutes, and then 150 s, each with a second for the attempt itself: 40 and 182 and the first few.
