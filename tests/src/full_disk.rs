@@ -119,7 +119,7 @@ pub fn rounds(count: usize) {
             for round in abreast {
                 let step = STEPS[round % STEPS.len()];
                 let left = LEFT[round / STEPS.len() % LEFT.len()];
-                let dies = round / (STEPS.len() * LEFT.len()) % 2 == 0;
+                let dies = (round / (STEPS.len() * LEFT.len())).is_multiple_of(2);
                 scope.spawn(move || self::round(step, left, dies));
             }
         });

@@ -103,11 +103,12 @@ fn receive(socket: &UnixDatagram) -> Option<(String, Vec<OwnedFd>)> {
             return None;
         }
     };
-    let descriptors = ancillary.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
-        _ => Vec::new(),
-    });
-    let descriptors = descriptors.collect();
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(sent) = message {
+            descriptors.extend(sent);
+        }
+    }
     Some((String::from_utf8_lossy(&message[..received.bytes]).into_owned(), descriptors))
 }
 
