@@ -15,6 +15,7 @@ use crate::home::Home;
 use crate::issuer::FakeIssuer;
 use crate::issuer::settings::{Rotation, Settings};
 use crate::patience::{SOON, found};
+use crate::programs;
 
 /// The steps after which a daemon can be killed, as a plan of fail points names them.
 pub const STEPS: [&str; 12] = ["K0", "K1", "K2", "K3", "K4", "K5", "K6", "K7", "K8", "K9", "K10", "K11"];
@@ -49,6 +50,8 @@ const MOST_ROUNDS: usize = 25;
 /// # Panics
 /// Panics where a daemon neither goes on with its login nor asks for one.
 pub fn at_every_step(rotation: Rotation, rounds: usize) -> Vec<Tally> {
+    // Not while a token ages.
+    programs::with_failpoints();
     thread::scope(|scope| {
         let steps = STEPS.map(|step| scope.spawn(move || at_step(step, rotation, rounds)));
         steps.into_iter().map(|step| step.join().expect("the step was gone through")).collect()
