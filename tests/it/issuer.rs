@@ -345,6 +345,22 @@ fn a_bad_day_ends_when_it_is_mended() {
 }
 
 #[test]
+fn an_issuer_that_is_down_refuses_connections_until_it_comes_back() {
+    let issuer = FakeIssuer::start(at_once(Rotation::Repeated));
+    let login = log_in(&issuer);
+    let token = text(&login, "refresh_token");
+    for _ in 0..2 {
+        issuer.go_down();
+        eventually(SOON, "its port is closed", || {
+            try_refresh(&issuer, token).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        });
+        issuer.come_back();
+        eventually(SOON, "its port is open", || try_refresh(&issuer, token).is_ok());
+    }
+    assert!(refresh(&issuer, token)["access_token"].is_string());
+}
+
+#[test]
 fn an_issuer_that_is_gone_refuses_connections() {
     let issuer = FakeIssuer::start(Settings::default());
     let url = issuer.url().to_owned();

@@ -30,9 +30,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{any, get};
+use tokio::sync::watch;
 
 use books::Books;
-use connection::Shown;
+use connection::{Presence, Shown};
 use exchange::AuthorizationServer;
 use fault::{Endpoint, Fault, Point};
 use ledger::Ledger;
@@ -52,6 +53,7 @@ pub struct FakeIssuer {
     plain: String,
     shown: Option<Shown>,
     server: Arc<AuthorizationServer>,
+    presence: watch::Sender<Presence>,
     _serving: Server,
 }
 
@@ -76,6 +78,8 @@ impl FakeIssuer {
         let shown = secure.as_ref().map(|(_, shown)| Arc::clone(shown));
         let server = Arc::new(AuthorizationServer::new(patience::now(), Books::new(url.clone(), settings)));
         let router = router(Arc::clone(&server));
+        let presence = watch::Sender::new(Presence::Up);
+        let present = presence.subscribe();
         let serving = Server::run(async move || {
             let behind_tls = async {
                 match secure {
@@ -86,11 +90,21 @@ impl FakeIssuer {
                 }
             };
             tokio::select! {
-                ended = connection::serve(taken_over(plain), router.clone()) => panic!("the fake issuer ended: {ended:?}"),
+                ended = connection::serve(taken_over(plain), router.clone(), present) => panic!("the fake issuer ended: {ended:?}"),
                 ended = behind_tls => panic!("the fake issuer ended: {ended:?}"),
             }
         });
-        Self { url, plain: plain_url, shown, server, _serving: serving }
+        Self { url, plain: plain_url, shown, server, presence, _serving: serving }
+    }
+
+    /// Closes its port, with every connection, until [`Self::come_back`]. A port with TLS stays open.
+    pub fn go_down(&self) {
+        self.presence.send_replace(Presence::Down);
+    }
+
+    /// Opens its port again.
+    pub fn come_back(&self) {
+        self.presence.send_replace(Presence::Up);
     }
 
     /// Returns the URL of its page for people.
@@ -178,11 +192,6 @@ impl FakeIssuer {
     /// Lets nothing go wrong any more.
     pub fn mend(&self) {
         self.server.faults.clear();
-    }
-
-    /// Returns how many requests have come so far, answered or not.
-    pub fn exchanges(&self) -> usize {
-        self.server.exchanges()
     }
 
     /// Returns how many token requests are under way.

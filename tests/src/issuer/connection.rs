@@ -22,6 +22,8 @@ use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::fault::Fault;
@@ -30,12 +32,40 @@ use crate::certificate::Identity;
 /// What an issuer with TLS shows to whoever connects.
 pub(crate) type Shown = Arc<Mutex<Identity>>;
 
-/// Serves connections for ever.
-pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<Infallible> {
+/// Whether there is anybody at an issuer's port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Up,
+    Down,
+}
+
+/// Serves connections for ever. While it is down, the port is closed, and every connection has ended.
+pub(crate) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    mut presence: watch::Receiver<Presence>,
+) -> io::Result<Infallible> {
+    let address = listener.local_addr()?;
+    let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+    loop {
+        tokio::select! {
+            ended = serve_while_up(listener, router.clone()) => return ended,
+            down = presence.wait_for(|presence| *presence == Presence::Down) => drop(down.map_err(gone)?),
+        }
+        drop(presence.wait_for(|presence| *presence == Presence::Up).await.map_err(gone)?);
+        listener = TcpListener::bind(address).await?;
+    }
+}
+
+/// Serves connections until this is dropped, and they with it.
+async fn serve_while_up(listener: TcpListener, router: Router) -> io::Result<Infallible> {
+    let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
+        // Those that have ended make room.
+        while connections.try_join_next().is_some() {}
         let router = router.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             // The same socket once more: it is closed last, when all that was said about it counts.
             let socket = stream.as_fd().try_clone_to_owned().expect("a descriptor for a connection");
             let end = serve_one(stream, router).await;

@@ -26,7 +26,6 @@ pub(crate) struct AuthorizationServer {
     pub(crate) books: Mutex<Books>,
     pub(crate) faults: Faults,
     token_requests: AtomicUsize,
-    begun: AtomicUsize,
 }
 
 /// What an endpoint does with a form that has been read.
@@ -39,7 +38,6 @@ impl AuthorizationServer {
             books: Mutex::new(books),
             faults: Faults::default(),
             token_requests: AtomicUsize::new(0),
-            begun: AtomicUsize::new(0),
         }
     }
 
@@ -90,10 +88,6 @@ impl AuthorizationServer {
         exchange.send(reply).await
     }
 
-    pub(crate) fn exchanges(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
-    }
-
     pub(crate) fn token_requests_under_way(&self) -> usize {
         self.token_requests.load(Ordering::SeqCst)
     }
@@ -118,7 +112,6 @@ struct Exchange {
 
 impl Exchange {
     fn begin(server: &Arc<AuthorizationServer>, endpoint: Endpoint) -> Self {
-        server.begun.fetch_add(1, Ordering::SeqCst);
         Self { server: Arc::clone(server), endpoint, fault: server.faults.take(endpoint) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration_tests::config::HEAD;
 use integration_tests::daemon::Daemon;
@@ -13,6 +13,7 @@ use integration_tests::issuer::settings::{Client, Settings};
 use integration_tests::patience::{now, rest};
 use integration_tests::person;
 use keyfob_protocol::login::LoginState;
+use keyfob_protocol::token::TokenResponse;
 use serde_json::Value;
 
 use crate::options::{Said, setting};
@@ -115,6 +116,11 @@ impl Fleet {
             families.filter_map(aged).collect()
         })
     }
+}
+
+/// Returns when a token that was given just now expires, as the daemon says, to the second before.
+pub(crate) fn expiry(token: &TokenResponse) -> Option<Instant> {
+    token.expires_in.map(|seconds| now() + Duration::from_secs(seconds))
 }
 
 fn config(accounts: &[String], issuer: &str, line: &str) -> String {

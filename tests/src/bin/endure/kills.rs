@@ -152,7 +152,7 @@ fn blame(fleet: &Fleet, new: Vec<(String, String)>, out: &mut BTreeMap<String, S
 }
 
 fn tell(tally: &Tally, start: Instant) {
-    if tally.kills % 200 == 0 {
+    if tally.kills.is_multiple_of(200) {
         let Tally { kills, hits, in_window, answered, demands, left: _ } = tally;
         eprintln!(
             "{:>5} s: {kills} kills, {hits} during a renewal ({in_window} before the answer was on disk, {answered} \

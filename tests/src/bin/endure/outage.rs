@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use integration_tests::issuer::fault::{Endpoint, Fault, Point};
 use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::patience::{now, rest};
 use keyfob_protocol::token::TokenResponse;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, expiry};
 use crate::options::{GRACE, Options};
 use crate::report::Report;
 use crate::vault::{Standing, judge};
@@ -50,28 +49,24 @@ pub(crate) fn run(options: &Options) -> Report {
         over: AtomicBool::new(false),
     };
     let time = options.time(3);
-    let attempts = thread::scope(|scope| {
+    thread::scope(|scope| {
         for client in 0..CLIENTS {
             let account = &fleet.accounts[client % accounts];
             let (fleet, met) = (&fleet, &met);
             scope.spawn(move || poll(fleet, account, met));
         }
         rest(FAIR);
-        let attempts = break_down(&fleet, &met, time);
+        break_down(&fleet, &met, time);
         rest(FAIR);
         met.over.store(true, Ordering::Relaxed);
-        attempts
     });
-    conclude(fleet, &met, time, attempts)
+    conclude(fleet, &met, time)
 }
 
-/// Lets the issuer be down for a time, and returns the connections that it did not answer.
-fn break_down(fleet: &Fleet, met: &Met, time: Duration) -> usize {
+/// Lets the issuer be down for a time.
+fn break_down(fleet: &Fleet, met: &Met, time: Duration) {
     let start = now();
-    for endpoint in [Endpoint::Token, Endpoint::Metadata] {
-        fleet.issuer.break_every(endpoint, Point::BeforeRead, Fault::Reset);
-    }
-    let before = fleet.issuer.exchanges();
+    fleet.issuer.go_down();
     while start.elapsed() < time {
         rest(Duration::from_secs(10).min(time.saturating_sub(start.elapsed())));
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
@@ -83,30 +78,30 @@ fn break_down(fleet: &Fleet, met: &Met, time: Duration) -> usize {
             count(&met.early)
         );
     }
-    let attempts = fleet.issuer.exchanges() - before;
     *met.mended.lock().unwrap() = Some(now());
-    fleet.issuer.mend();
-    attempts
+    fleet.issuer.come_back();
 }
 
 /// Asks for a token until the end.
 fn poll(fleet: &Fleet, account: &str, met: &Met) {
-    let mut last = String::new();
-    let mut is_recovered = false;
+    let (mut last_until, mut is_recovered) = (None, false);
     while !met.over.load(Ordering::Relaxed) {
         match fleet.ask(account, "") {
             Some(response) if response.status == 200 => {
                 met.answers.fetch_add(1, Ordering::Relaxed);
-                last = response.json::<TokenResponse>().access_token;
+                let token = response.json::<TokenResponse>();
+                last_until = expiry(&token);
                 let mended = *met.mended.lock().unwrap();
-                if let Some(mended) = mended.filter(|_| !is_recovered && fleet.issuer.honours(&last)) {
+                if let Some(mended) =
+                    mended.filter(|_| !is_recovered && fleet.issuer.honours(&token.access_token))
+                {
                     is_recovered = true;
                     met.recovered.lock().unwrap().push(mended.elapsed());
                 }
             }
             Some(_) | None => {
                 met.errors.fetch_add(1, Ordering::Relaxed);
-                if fleet.issuer.honours(&last) {
+                if last_until.is_some_and(|until| now() < until) {
                     met.early.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -115,14 +110,14 @@ fn poll(fleet: &Fleet, account: &str, met: &Met) {
     }
 }
 
-fn conclude(mut fleet: Fleet, met: &Met, time: Duration, attempts: usize) -> Report {
+fn conclude(mut fleet: Fleet, met: &Met, time: Duration) -> Report {
     let out = fleet.settle(SETTLING);
     assert_eq!(fleet.daemon.stop().status, 0, "{}", fleet.daemon.log());
     let standings = judge(&fleet.issuer, fleet.daemon.home(), &fleet.accounts);
     let lost = standings.values().filter(|standing| **standing != Standing::Kept).count();
     let recovered = met.recovered.lock().unwrap();
-    let first = recovered.iter().min().copied().unwrap_or(Duration::MAX);
-    let last = recovered.iter().max().copied().unwrap_or(Duration::MAX);
+    let first = recovered.iter().min().copied().unwrap_or_default();
+    let last = recovered.iter().max().copied().unwrap_or_default();
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     Report::new(
         "the issuer is down, tokens of 20 s",
@@ -130,7 +125,6 @@ fn conclude(mut fleet: Fleet, met: &Met, time: Duration, attempts: usize) -> Rep
     )
     .lost(lost.to_string())
     .figure(format!("{} errors before the token expired", count(&met.early)))
-    .figure(format!("{attempts} attempts"))
     .figure(format!(
         "after the outage the first client had a token in {:.1} s, the last of {} in {:.1} s",
         first.as_secs_f64(),

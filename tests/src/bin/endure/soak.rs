@@ -10,7 +10,7 @@ use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::patience::{now, rest};
 use keyfob_protocol::token::TokenResponse;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, expiry};
 use crate::options::{GRACE, Options};
 use crate::report::Report;
 use crate::vault::{Standing, judge};
@@ -64,20 +64,21 @@ pub(crate) fn run(options: &Options) -> Report {
 /// Asks for a token until the end.
 fn poll(fleet: &Fleet, account: &str, met: &Met, over: &AtomicBool) {
     let count = |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed);
-    let mut last = String::new();
+    let mut last_until = None;
     while !over.load(Ordering::Relaxed) {
         match fleet.ask(account, "") {
             Some(response) if response.status == 200 => {
                 count(&met.answers);
-                last = response.json::<TokenResponse>().access_token;
-                if !fleet.issuer.honours(&last) {
+                let token = response.json::<TokenResponse>();
+                last_until = expiry(&token);
+                if !fleet.issuer.honours(&token.access_token) {
                     count(&met.dead);
                 }
             }
             failed => {
                 count(&met.errors);
                 eprintln!("{account}: {failed:?}");
-                if fleet.issuer.honours(&last) {
+                if last_until.is_some_and(|until| now() < until) {
                     count(&met.early);
                 }
             }
@@ -93,7 +94,7 @@ fn watch(fleet: &Fleet, met: &Met, start: Instant, time: Duration) -> Vec<(Durat
         rest(LOOK);
         let vitals = Vitals::of(fleet.daemon.process().id());
         looks.push((start.elapsed(), vitals));
-        if looks.len() % 6 == 0 {
+        if looks.len().is_multiple_of(6) {
             assert_eq!(fleet.daemon.reload().status, 200);
             let renewals = fleet.issuer.ask(|ledger, _| ledger.requests("refresh_token").len());
             eprintln!(

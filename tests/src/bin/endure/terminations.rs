@@ -83,7 +83,7 @@ fn work(count: u64, tally: &Tally, mut random: Random, start: Instant) {
         let end = end_one(&mut fleet, thought, Duration::from_millis(random.below(200)));
         let mut ended = tally.ended.lock().unwrap();
         ended.push(end);
-        if ended.len() % 20 == 0 {
+        if ended.len().is_multiple_of(20) {
             eprintln!(
                 "{:>5} s: {} of {count}, the latest {:?}",
                 start.elapsed().as_secs(),
