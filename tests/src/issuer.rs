@@ -53,8 +53,9 @@ pub struct FakeIssuer {
     plain: String,
     shown: Option<Shown>,
     server: Arc<AuthorizationServer>,
-    presence: watch::Sender<Presence>,
+    // It goes first: while it serves, somebody must be able to say whether it is up.
     _serving: Server,
+    presence: watch::Sender<Presence>,
 }
 
 impl FakeIssuer {
@@ -94,7 +95,7 @@ impl FakeIssuer {
                 ended = behind_tls => panic!("the fake issuer ended: {ended:?}"),
             }
         });
-        Self { url, plain: plain_url, shown, server, presence, _serving: serving }
+        Self { url, plain: plain_url, shown, server, _serving: serving, presence }
     }
 
     /// Closes its port, with every connection, until [`Self::come_back`]. A port with TLS stays open.
