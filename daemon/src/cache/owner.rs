@@ -271,7 +271,7 @@ impl Owner {
 
     async fn wake(&mut self) {
         let now = self.clock.now().moment;
-        if self.shelf.retry_at().is_some_and(|at| at <= now) {
+        if self.store_due().is_some_and(|at| at <= now) {
             match self.shelf.stored() {
                 Stored::Unread | Stored::Unreadable(_) => self.load().await,
                 Stored::Durable | Stored::Volatile(_) => self.save().await,
@@ -283,7 +283,12 @@ impl Owner {
     }
 
     fn wakes_at(&self) -> Option<Moment> {
-        [self.due(), self.shelf.retry_at()].into_iter().flatten().min()
+        [self.due(), self.store_due()].into_iter().flatten().min()
+    }
+
+    /// Returns when the store is tried again. Not in mid-renewal: its journal is about the generation that rests.
+    fn store_due(&self) -> Option<Moment> {
+        self.shelf.retry_at().filter(|_| self.attempts.is_empty())
     }
 
     /// Returns when the account's own token is renewed by itself.

@@ -1,6 +1,7 @@
 //! The promises of an account's owner, in simulated time: hours pass in milliseconds, and no socket is involved.
 
 mod clocks;
+mod disk;
 mod doubt;
 mod outage;
 mod rejection;
@@ -252,7 +253,13 @@ impl TokenSource for FakeIssuer {
     }
 
     fn read(&self, answered: &Answered, _: &RefreshToken) -> Result<TokenSet, Unread> {
-        Ok(self.understood(answered))
+        let failure = match &**answered.body {
+            b"refused" => Failure::Refused { message: "invalid_grant".into() },
+            b"busy" => Failure::transient("busy"),
+            b"poison" => panic!("the reader panics, as it was told to"),
+            _ => return Ok(self.understood(answered)),
+        };
+        Err(Unread { failure, successor: None })
     }
 
     fn begin_login(&self, flow: Flow) -> Pending<Result<Login, Failure>> {
@@ -323,9 +330,9 @@ impl World {
         let state = tempfile::tempdir().unwrap();
         fs::set_permissions(state.path(), Permissions::from_mode(0o700)).unwrap();
         let sources = Sources::of_the_system(None);
-        let store =
-            Store::open(&Location::of(state.path()), KeyChoice::File, sources, clock.clone()).unwrap();
-        let store = Arc::new(store);
+        let spill = Some(state.path().join("runtime"));
+        let location = Location { state: state.path().to_owned(), spill };
+        let store = Arc::new(Store::open(&location, KeyChoice::File, sources, clock.clone()).unwrap());
         let entry = start(account.clone(), &issuer, &store, &clock);
         Self { clock, issuer, state, store, account, entry }
     }

@@ -1,0 +1,86 @@
+//! The promises about a refresh token while the disk does not take what is written, and about what an earlier daemon wrote.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::store::{Begun, Intent, Journal, Left, Place};
+use crate::token::rotation::Doubt;
+
+/// Keeps the store from writing tokens, until what is in the way is taken away again.
+fn block(world: &World) -> PathBuf {
+    let in_the_way = world.state.path().join("accounts/.prod.sealed.tmp");
+    fs::create_dir_all(in_the_way.join("full")).unwrap();
+    in_the_way
+}
+
+fn unblock(in_the_way: PathBuf) {
+    fs::remove_dir_all(in_the_way).unwrap();
+}
+
+fn presented(world: &World) -> usize {
+    world.issuer.0.lock().unwrap().presented.len()
+}
+
+/// Returns what is written down about a renewal.
+fn left(world: &World) -> Option<Left> {
+    world.store.left_rotation(&world.account.name).unwrap()
+}
+
+/// Returns a world whose tokens are in another place than the state directory, and whose access token is never long.
+async fn volatile() -> (World, PathBuf) {
+    let world = World::signed_in(|ledger| ledger.lifetime = 15 * SECOND).await;
+    let in_the_way = block(&world);
+    pass(MINUTE).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+    assert!(matches!(world.entry.view().stored, Stored::Volatile(_)));
+    pass(MINUTE).await;
+    (world, in_the_way)
+}
+
+/// Ends the daemon, and leaves what one leaves that ended in mid-renewal: the journal of a presentation.
+async fn dies_in_mid_renewal(world: &World, presentations: u32) -> Journal {
+    world.entry.close();
+    world.entry.ended().await;
+    let record = world.store.load(&world.account.name).unwrap().unwrap();
+    let intent = Intent {
+        generation: record.generation,
+        fingerprint: record.fingerprint,
+        token_hash: record.tokens.refresh.unwrap().hash(),
+        doubt: Doubt { presentations, since: world.clock.now().moment },
+    };
+    match world.store.begin_rotation(&world.account.name, &intent, Place::State).unwrap() {
+        Begun::Ready(journal) => journal,
+        Begun::Overtaken(_) => panic!("it is of the generation at rest"),
+    }
+}
+
+/// Returns an answer with the issuer's next tokens.
+async fn next_answer(world: &World) -> Answered {
+    let live = world.issuer.0.lock().unwrap().live;
+    let tokens = world.issuer.answer(Some(live)).await.unwrap();
+    world.issuer.written(tokens)
+}
+
+fn starts(world: &mut World, account: Account) {
+    world.entry = start(account, &world.issuer, &world.store, &world.clock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_written_again_in_mid_renewal_leaves_its_journal_alone() {
+    for heals in [true, false] {
+        let (world, in_the_way) = volatile().await;
+        world.issuer.set(|ledger| ledger.delay = 14 * SECOND);
+        let entry = Arc::clone(&world.entry);
+        let asked = tokio::spawn(async move { entry.token(own(), None, 30 * SECOND).await });
+        pass(SECOND).await;
+        assert!(left(&world).is_some(), "it was meant to be under way");
+        if heals {
+            unblock(in_the_way);
+        }
+        pass(12 * SECOND).await;
+        assert!(left(&world).is_some(), "a crash now would lose the answer; heals: {heals}");
+        assert_eq!(name(&asked.await.unwrap().unwrap()), "at-3");
+        pass(10 * SECOND).await;
+        assert_eq!(matches!(world.entry.view().stored, Stored::Durable), heals);
+    }
+}
