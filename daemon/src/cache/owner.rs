@@ -310,7 +310,7 @@ impl Owner {
     /// Makes the disk say what is held. Where that fails the tokens are served all the same.
     async fn save(&mut self) {
         let held = self.own.state.at_rest(self.clock.now().moment);
-        self.shelf.save(&self.account, &held).await;
+        self.shelf.save(&self.account, &held, self.own.state.doubt()).await;
     }
 
     fn publish(&self) {

@@ -95,10 +95,11 @@ impl Shelf {
         None
     }
 
-    /// Makes the disk say what the account holds. Where that fails it is to be tried again.
-    pub(super) async fn save(&mut self, account: &Account, held: &Held) {
+    /// Makes the disk say what the account holds, and what is known of a refresh token that may have been spent. Where that
+    /// fails it is to be tried again.
+    pub(super) async fn save(&mut self, account: &Account, held: &Held, doubt: Option<Doubt>) {
         let outcome = match held {
-            Held::SignedIn(tokens) => self.put(account, (**tokens).clone()).await,
+            Held::SignedIn(tokens) => self.put(account, (**tokens).clone(), doubt).await,
             Held::SignedOut(_) => self.take_off(account).await,
         };
         match outcome {
@@ -107,11 +108,13 @@ impl Shelf {
                     tracing::info!(account = %account.name, "the store has what is held in memory again");
                 }
                 self.settle(Stored::Durable);
-                self.end_rotation(account).await;
+                if doubt.is_none() {
+                    self.end_rotation(account).await;
+                }
             }
             Err(error) => {
                 self.complain(account, &error);
-                self.spill(account, held).await;
+                self.spill(account, held, doubt).await;
                 self.settle(Stored::Volatile(Arc::new(error)));
             }
         }
@@ -190,12 +193,33 @@ impl Shelf {
         }
     }
 
-    async fn put(&mut self, account: &Account, tokens: TokenSet) -> Result<(), StoreError> {
+    async fn put(
+        &mut self,
+        account: &Account,
+        tokens: TokenSet,
+        doubt: Option<Doubt>,
+    ) -> Result<(), StoreError> {
         self.generation += 1;
+        self.carry_over(account, &tokens, doubt, Place::State).await?;
         let fingerprint = account.fingerprint();
         let record = Record { generation: self.generation, fingerprint, tokens, place: Place::State };
         let name = account.name.clone();
         self.call(move |store| store.save(&name, &record)).await
+    }
+
+    /// Writes down what is known of a refresh token that may have been spent, for the generation that it is about to be of:
+    /// what is written about an earlier one counts for nothing.
+    async fn carry_over(
+        &mut self,
+        account: &Account,
+        tokens: &TokenSet,
+        doubt: Option<Doubt>,
+        place: Place,
+    ) -> Result<(), StoreError> {
+        let Some((refresh, doubt)) = tokens.refresh.as_ref().zip(doubt) else { return Ok(()) };
+        self.rotation = Written::Perhaps;
+        let (name, intent) = (account.name.clone(), self.intent(account, refresh, doubt));
+        self.call(move |store| store.begin_rotation(&name, &intent, place)).await.map(drop)
     }
 
     /// Says once that the disk does not have what is held.
@@ -206,8 +230,11 @@ impl Shelf {
     }
 
     /// Keeps tokens in another place than the one that cannot be written.
-    async fn spill(&self, account: &Account, held: &Held) {
+    async fn spill(&mut self, account: &Account, held: &Held, doubt: Option<Doubt>) {
         let Held::SignedIn(tokens) = held else { return };
+        if let Err(error) = self.carry_over(account, tokens, doubt, Place::Spill).await {
+            tracing::warn!(account = %account.name, error = told(&error), "what is known of a lost answer would end with the daemon");
+        }
         let (generation, fingerprint) = (self.generation, account.fingerprint());
         let record = Record { generation, fingerprint, tokens: (**tokens).clone(), place: Place::Spill };
         let name = account.name.clone();

@@ -84,3 +84,28 @@ async fn a_store_that_is_written_again_in_mid_renewal_leaves_its_journal_alone()
         assert_eq!(matches!(world.entry.view().stored, Stored::Durable), heals);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_count_of_presentations_outlives_a_disk_that_was_full() {
+    for heals in [true, false] {
+        let (mut world, in_the_way) = volatile().await;
+        world.issuer.set(|ledger| ledger.lost_before = 10);
+        let before = presented(&world);
+        world.token().await.unwrap_err();
+        pass(10 * SECOND).await;
+        assert_eq!(presented(&world), before + 2);
+        if heals {
+            unblock(in_the_way);
+        }
+        for _ in 0..3 {
+            pass(MINUTE).await;
+            assert_eq!(matches!(world.entry.view().stored, Stored::Durable), heals);
+            world.restart().await;
+            world.token().await.unwrap_err();
+        }
+        assert_eq!(presented(&world), before + 2, "heals: {heals}");
+        world.issuer.set(|ledger| ledger.lost_before = 0);
+        let view = world.begin(Flow::Configured).await;
+        assert!(matches!(view.login, LoginProgress::SignedIn), "its last try: {:?}", view.login);
+    }
+}
