@@ -70,15 +70,14 @@ impl Shelf {
         let name = account.name.clone();
         match self.call(move |store| store.load(&name)).await {
             Ok(record) => {
-                let is_spilled = record.as_ref().is_some_and(|record| record.place == Place::Spill);
-                self.settle(if is_spilled {
-                    Stored::Volatile(Arc::new(StoreError::Spilled))
-                } else {
-                    Stored::Durable
-                });
+                // What is not used is not to be replaced either.
+                self.settle(Stored::Durable);
                 let record = record?;
                 self.generation = record.generation;
                 if record.fingerprint == account.fingerprint() {
+                    if record.place == Place::Spill {
+                        self.settle(Stored::Volatile(Arc::new(StoreError::Spilled)));
+                    }
                     return Some(record.tokens);
                 }
                 tracing::warn!(account = %account.name, "the stored login belongs to other settings: not used");

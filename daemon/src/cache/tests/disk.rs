@@ -109,3 +109,18 @@ async fn the_count_of_presentations_outlives_a_disk_that_was_full() {
         assert!(matches!(view.login, LoginProgress::SignedIn), "its last try: {:?}", view.login);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn spilled_tokens_of_other_settings_are_left_alone() {
+    let mut world = World::new(|_| ());
+    let in_the_way = block(&world);
+    world.log_in().await;
+    world.entry.close();
+    world.entry.ended().await;
+    starts(&mut world, account("another-client"));
+    pass(MINUTE).await;
+    unblock(in_the_way);
+    pass(MINUTE).await;
+    world.restart().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-1", "a login was thrown away that nobody ended");
+}
