@@ -207,10 +207,13 @@ impl Owner {
             }
         };
         let account = &self.account.name;
+        if left.intent.fingerprint != self.account.fingerprint() {
+            // So do the tokens that it is about, and they may be wanted again.
+            tracing::warn!(%account, "what is written about a renewal belongs to other settings: not used");
+            return;
+        }
         let refresh = self.own.state.refresh_token();
-        let is_ours = left.intent.fingerprint == self.account.fingerprint();
-        let Some(refresh) = refresh.filter(|refresh| is_ours && refresh.hash() == left.intent.token_hash)
-        else {
+        let Some(refresh) = refresh.filter(|refresh| refresh.hash() == left.intent.token_hash) else {
             tracing::warn!(%account, "what is written about a renewal is about another refresh token: dropped");
             self.dropped = self.dropped.saturating_add(1);
             return self.shelf.end_rotation(&self.account).await;

@@ -124,3 +124,21 @@ async fn spilled_tokens_of_other_settings_are_left_alone() {
     world.restart().await;
     assert_eq!(name(&world.token().await.unwrap()), "at-1", "a login was thrown away that nobody ended");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_belongs_to_other_settings_is_left_to_them() {
+    let mut world = World::signed_in(|_| ()).await;
+    let answered = next_answer(&world).await;
+    dies_in_mid_renewal(&world, 1).await.record(&answered).unwrap();
+    starts(&mut world, account("another-client"));
+    pass(MINUTE).await;
+    world.restart().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+    // A login by the other settings is the end of it.
+    world.entry.close();
+    world.entry.ended().await;
+    dies_in_mid_renewal(&world, 1).await.record(&answered).unwrap();
+    starts(&mut world, account("another-client"));
+    world.log_in().await;
+    assert!(left(&world).is_none());
+}
