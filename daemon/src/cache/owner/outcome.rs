@@ -224,16 +224,10 @@ impl Owner {
         let earlier = earlier.filter(|earlier| earlier.presentations > 0);
         let errand = Errand { wanted: Wanted::Own, refresh: Some(refresh), earlier, doubt };
         let outcome = self.replay(&errand, &left);
-        match (&outcome, &left.answered) {
-            // The tokens are for another target. The refresh token among them is for all.
-            (Outcome::Renewed(tokens), Some(answered)) if answered.terms.purpose == Purpose::Other => {
-                let refresh = self.succeeding(tokens.clone(), &errand).refresh;
-                if let Some(refresh) = refresh {
-                    self.own.state.rotate(refresh);
-                }
-                self.save().await;
-            }
-            _ => self.conclude_own(&errand, outcome).await,
+        match left.answered.map(|answered| answered.terms.purpose) {
+            // The tokens are for another target, and so is a refusal. The refresh token among them is for all.
+            Some(Purpose::Other) => drop(self.taken_in(&errand, outcome).await),
+            Some(Purpose::Own) | None => self.conclude_own(&errand, outcome).await,
         }
     }
 

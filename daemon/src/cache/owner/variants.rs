@@ -131,7 +131,7 @@ impl Owner {
     }
 
     /// Takes in what an outcome means for the refresh token, which is the account's, and returns the rest of it.
-    async fn taken_in(&mut self, errand: &Errand, outcome: Outcome) -> Result<TokenSet, Failure> {
+    pub(super) async fn taken_in(&mut self, errand: &Errand, outcome: Outcome) -> Result<TokenSet, Failure> {
         match outcome {
             Outcome::Renewed(tokens) => {
                 let tokens = self.succeeding(tokens, errand);

@@ -142,3 +142,16 @@ async fn an_answer_that_belongs_to_other_settings_is_left_to_them() {
     world.log_in().await;
     assert!(left(&world).is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_another_target_that_was_not_read_in_time_ends_no_login() {
+    let mut world = World::signed_in(|_| ()).await;
+    let mut answered = next_answer(&world).await;
+    world.issuer.set(|ledger| ledger.live = 1);
+    answered.terms.purpose = Purpose::Other;
+    *answered.body = b"refused".to_vec();
+    dies_in_mid_renewal(&world, 1).await.record(&answered).unwrap();
+    world.restart().await;
+    pass(HOUR).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+}
