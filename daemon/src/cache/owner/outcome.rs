@@ -157,8 +157,10 @@ impl Owner {
         self.own.fail(failure, self.clock.now(), jitter());
         if let Renewal::Impossible { .. } = self.own.state.renewal() {
             // A refused refresh token must not come back with the next start.
-            self.save().await;
-        } else if let Some(refresh) = &errand.refresh {
+            return self.save().await;
+        }
+        self.own.state.hold_back(self.account.rotation());
+        if let Some(refresh) = &errand.refresh {
             self.shelf.withdraw(&self.account, refresh, errand.earlier).await;
         }
     }
@@ -178,6 +180,11 @@ impl Owner {
 
     /// Lets go of a refresh token that had its last try, unless that never got to the issuer.
     async fn end_last_try(&mut self, errand: &Errand) {
+        let is_another = |held: RefreshToken| !errand.refresh.as_ref().is_some_and(|tried| held.is(tried));
+        if self.own.state.refresh_token().is_some_and(is_another) {
+            // It is not the one that had it.
+            return;
+        }
         let trouble = self.own.state.trouble().cloned();
         let failure = trouble.unwrap_or_else(|| Failure::transient("the answer to a renewal got lost"));
         match (&failure, errand.earlier) {
@@ -223,6 +230,7 @@ impl Owner {
         let earlier = Some(Doubt { presentations: doubt.presentations.saturating_sub(1), ..doubt });
         let earlier = earlier.filter(|earlier| earlier.presentations > 0);
         let errand = Errand { wanted: Wanted::Own, refresh: Some(refresh), earlier, doubt };
+        self.own.state.recall(errand.earlier);
         let outcome = self.replay(&errand, &left);
         match left.answered.map(|answered| answered.terms.purpose) {
             // The tokens are for another target, and so is a refusal. The refresh token among them is for all.

@@ -155,3 +155,19 @@ async fn a_refusal_of_another_target_that_was_not_read_in_time_ends_no_login() {
     pass(HOUR).await;
     assert_eq!(name(&world.token().await.unwrap()), "at-2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_tells_nothing_does_not_clear_up_a_doubt() {
+    for presentations in [2, 3] {
+        let mut world = World::signed_in(|_| ()).await;
+        let mut answered = next_answer(&world).await;
+        *answered.body = b"busy".to_vec();
+        dies_in_mid_renewal(&world, presentations).await.record(&answered).unwrap();
+        let before = presented(&world);
+        world.issuer.set(|ledger| ledger.lost_before = 10);
+        world.restart().await;
+        pass(2 * HOUR).await;
+        let again = presented(&world) - before;
+        assert_eq!(again, if presentations == 2 { 1 } else { 0 }, "after {presentations}");
+    }
+}

@@ -157,3 +157,34 @@ async fn the_count_of_presentations_outlives_the_daemon() {
     assert_eq!(presented(&world), [1, 1]);
     assert_eq!(why(world.token().await), SignedOut::AmbiguousRotation);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_last_try_that_a_person_does_not_wait_for_stays_the_last() {
+    let world = world(Profile::Unknown, |ledger| ledger.lost_before = 2).await;
+    pass(HOUR + MINUTE).await;
+    world.issuer.set(|ledger| ledger.outage = true);
+    world.entry.begin_login(Flow::Configured).await.unwrap();
+    world.entry.cancel_login().await;
+    pass(HOUR).await;
+    assert_eq!(presented(&world), [1, 1, 1], "it was presented again, and nobody was there");
+    assert_eq!(why(world.token().await), SignedOut::AmbiguousRotation);
+    world.issuer.set(|ledger| ledger.outage = false);
+    let view = world.begin(Flow::Configured).await;
+    assert!(matches!(view.login, LoginProgress::SignedIn), "{:?}", view.login);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_outlasts_the_grace_leaves_nothing_but_the_last_minute() {
+    let world = world(Profile::Grace(10 * SECOND), |ledger| ledger.lost_after = 1).await;
+    while presented(&world).is_empty() {
+        pass(SECOND).await;
+    }
+    world.issuer.set(|ledger| ledger.outage = true);
+    pass(11 * SECOND).await;
+    let within_grace = presented(&world).len();
+    world.issuer.set(|ledger| ledger.outage = false);
+    pass(13 * MINUTE).await;
+    assert_eq!(presented(&world).len(), within_grace, "a replay that is held against us");
+    pass(15 * MINUTE).await;
+    assert_eq!(presented(&world).len(), within_grace + 1);
+}

@@ -36,6 +36,26 @@ impl TokenState {
         self.trouble = Some(failure);
     }
 
+    /// Takes in what an earlier daemon knew of the refresh token.
+    pub fn recall(&mut self, doubt: Option<Doubt>) {
+        self.doubt = doubt;
+    }
+
+    /// Puts the next attempt off until a refresh token in doubt may be presented: an attempt that failed for another reason
+    /// makes it no better.
+    pub fn hold_back(&mut self, profile: Profile) {
+        let (Held::SignedIn(tokens), Some(doubt)) = (&self.held, self.doubt) else { return };
+        let Renewal::Due { at, pull_from, failures } = self.renewal else { return };
+        let profile = profile.learned(tokens.refresh.as_ref());
+        self.renewal = match rotation::remedy(profile, doubt, &tokens.access, at) {
+            Remedy::Carefree => return,
+            Remedy::RetryAt(then) => {
+                Renewal::Due { at: at.max(then), pull_from: pull_from.max(then), failures }
+            }
+            Remedy::Login => Renewal::Impossible { then: SignedOut::AmbiguousRotation },
+        };
+    }
+
     /// Tells whether a refresh token that nothing but a login helps has a last chance: to be presented when a person is
     /// there, in place of asking them to log in.
     pub fn has_last_try(&self) -> bool {
