@@ -3,6 +3,8 @@
 //! The order is the promise: new tokens are on disk before what led to them is taken off it, and that is gone before anybody
 //! is told. The thing to get wrong: a renewal without an outcome is no failed renewal. Its refresh token may be spent.
 
+use std::sync::Arc;
+
 use crate::cache::attempt::{Attempt, Errand, Outcome};
 use crate::cache::login::{LoginProgress, Step};
 use crate::cache::owner::{Owner, jitter, means};
@@ -231,7 +233,7 @@ impl Owner {
         let earlier = earlier.filter(|earlier| earlier.presentations > 0);
         let errand = Errand { wanted: Wanted::Own, refresh: Some(refresh), earlier, doubt };
         self.own.state.recall(errand.earlier);
-        let outcome = self.replay(&errand, &left);
+        let outcome = self.replay(&errand, &left).await;
         match left.answered.map(|answered| answered.terms.purpose) {
             // The tokens are for another target, and so is a refusal. The refresh token among them is for all.
             Some(Purpose::Other) => drop(self.taken_in(&errand, outcome).await),
@@ -245,7 +247,7 @@ impl Owner {
             return Outcome::Unsent(Failure::transient("the renewal ended abnormally: see the daemon's log"));
         }
         match self.shelf.left(&self.account).await {
-            Ok(Some(left)) => self.replay(errand, &left),
+            Ok(Some(left)) => self.replay(errand, &left).await,
             Ok(None) => {
                 Outcome::Unsent(Failure::transient("the renewal ended abnormally: see the daemon's log"))
             }
@@ -253,13 +255,19 @@ impl Owner {
         }
     }
 
-    /// Reads an answer that was written down and not taken in.
-    fn replay(&self, errand: &Errand, left: &Left) -> Outcome {
-        match (&left.answered, &errand.refresh) {
-            (Some(answered), Some(refresh)) => {
-                self.source.read(answered, refresh).map_or_else(Outcome::Failed, Outcome::Renewed)
+    /// Reads an answer that was written down and not taken in: in a task of its own, since it may have broken its reader
+    /// before.
+    async fn replay(&self, errand: &Errand, left: &Left) -> Outcome {
+        let (Some(answered), Some(refresh)) = (left.answered.clone(), errand.refresh.clone()) else {
+            return lost("the daemon ended before the answer to a renewal arrived");
+        };
+        let source = Arc::clone(&self.source);
+        match tokio::spawn(async move { source.read(&answered, &refresh) }).await {
+            Ok(read) => read.map_or_else(Outcome::Failed, Outcome::Renewed),
+            Err(error) => {
+                tracing::error!(account = %self.account.name, %error, "reading an answer ended abnormally");
+                lost("the answer to a renewal cannot be read: see the daemon's log")
             }
-            _ => lost("the daemon ended before the answer to a renewal arrived"),
         }
     }
 }

@@ -171,3 +171,13 @@ async fn an_answer_that_tells_nothing_does_not_clear_up_a_doubt() {
         assert_eq!(again, if presentations == 2 { 1 } else { 0 }, "after {presentations}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_its_reader_breaks_nothing_else() {
+    let mut world = World::signed_in(|_| ()).await;
+    let mut answered = next_answer(&world).await;
+    *answered.body = b"poison".to_vec();
+    dies_in_mid_renewal(&world, 1).await.record(&answered).unwrap();
+    world.restart().await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-1");
+}
