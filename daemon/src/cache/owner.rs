@@ -303,6 +303,9 @@ impl Owner {
         }
         if self.shelf.unreadable().is_none() {
             self.take_up_renewal().await;
+        }
+        // What is written about a renewal may be what could not be read.
+        if self.shelf.unreadable().is_none() {
             self.resume_login().await;
         }
     }

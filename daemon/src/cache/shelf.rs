@@ -140,6 +140,11 @@ impl Shelf {
         left
     }
 
+    /// Takes the store for one that cannot be read: part of what it has is unknown.
+    pub(super) fn distrust(&mut self, error: StoreError) {
+        self.settle(Stored::Unreadable(Arc::new(error)));
+    }
+
     /// Takes off what is written down about a renewal: its outcome is known, and where it matters it is safe.
     pub(super) async fn end_rotation(&mut self, account: &Account) {
         if self.rotation == Written::Nothing {

@@ -10,11 +10,11 @@ use crate::cache::login::{LoginProgress, Step};
 use crate::cache::owner::{Owner, jitter, means};
 use crate::cache::scribe::Hurry;
 use crate::grant::{Unread, Wanted};
-use crate::store::{Left, Record};
+use crate::store::{Left, Record, StoreError};
 use crate::token::answered::Purpose;
 use crate::token::failure::{Failure, told};
 use crate::token::rotation::{Doubt, LAST_MINUTE};
-use crate::token::state::{Held, Renewal, TokenState};
+use crate::token::state::{Held, Renewal, SignedOut, TokenState};
 use crate::token::{RefreshToken, TokenSet};
 
 impl Owner {
@@ -205,7 +205,7 @@ impl Owner {
         let left = match self.shelf.left(&self.account).await {
             Ok(Some(left)) => left,
             Ok(None) => return,
-            Err(error) => {
+            Err(error @ StoreError::DamagedJournal { .. }) => {
                 tracing::error!(account = %self.account.name, error = told(&error), "cannot read what is written about a renewal");
                 // It may have been spent.
                 if self.own.state.refresh_token().is_some() {
@@ -213,6 +213,12 @@ impl Owner {
                     self.lose_answer(failure, Doubt::after(None, self.clock.now().moment));
                 }
                 return;
+            }
+            Err(error) => {
+                tracing::error!(account = %self.account.name, error = told(&error), "cannot read what is written about a renewal yet");
+                let now = self.clock.now().moment;
+                self.own.state = TokenState::signed_out(means(&*self.source), SignedOut::Never, now);
+                return self.shelf.distrust(error);
             }
         };
         let account = &self.account.name;

@@ -181,3 +181,21 @@ async fn an_answer_that_breaks_its_reader_breaks_nothing_else() {
     world.restart().await;
     assert_eq!(name(&world.token().await.unwrap()), "at-1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_read_for_a_while_is_not_written_over() {
+    let mut world = World::signed_in(|_| ()).await;
+    let answered = next_answer(&world).await;
+    dies_in_mid_renewal(&world, 1).await.record(&answered).unwrap();
+    let journal = world.state.path().join("accounts/prod.journal");
+    fs::set_permissions(&journal, Permissions::from_mode(0o644)).unwrap();
+    let before = presented(&world);
+    world.restart().await;
+    pass(HOUR).await;
+    let refusal = world.token().await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Store(_)), "{refusal:?}");
+    fs::set_permissions(&journal, Permissions::from_mode(0o600)).unwrap();
+    pass(10 * SECOND).await;
+    assert_eq!(name(&world.token().await.unwrap()), "at-3");
+    assert_eq!(world.issuer.0.lock().unwrap().presented[before..], [2]);
+}
