@@ -224,7 +224,7 @@ impl Error {
                     Failure::misconfigured(self.to_string())
                 }
             },
-            Kind::Status { status, retry_after: None } if may_be_of_another(*status) => {
+            Kind::Status { status, retry_after } if may_be_of_another(*status, *retry_after) => {
                 self.unanswered(presented)
             }
             Kind::Status { status, retry_after } => self.by_status(*status, *retry_after),
@@ -313,11 +313,15 @@ impl Error {
     }
 }
 
-/// Tells whether an answer without an OAuth error and without a `Retry-After` may come from something that stands between,
-/// and that does not know what the issuer did. A network that wants a login of its own (511) let nothing through.
-fn may_be_of_another(status: StatusCode) -> bool {
-    (status.is_server_error() && status != StatusCode::NETWORK_AUTHENTICATION_REQUIRED)
-        || status == StatusCode::REQUEST_TIMEOUT
+/// Tells whether an answer without an OAuth error may come from something that stands between, and that does not know what
+/// the issuer did. A network that wants a login of its own (511) let nothing through, and who is in trouble (500) or busy
+/// (503) and says for how long did nothing. A gateway says so too, of an issuer that did not answer it in time.
+fn may_be_of_another(status: StatusCode, retry_after: Option<Duration>) -> bool {
+    match status {
+        StatusCode::NETWORK_AUTHENTICATION_REQUIRED => false,
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => retry_after.is_none(),
+        status => status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT,
+    }
 }
 
 /// Tells whether a status says enough by itself, whatever the body says: no such endpoint, too many requests, or the
@@ -486,6 +490,11 @@ mod tests {
             for body in ["", "Bad Gateway", "<html><h1>502</h1>", "{}"] {
                 assert_eq!(class(&of_refresh(status, body)), "perhaps spent", "{status} {body}");
             }
+            // A gateway that says when to ask again knows no more.
+            let mut answer = Answer::plain(status, "");
+            answer.retry_after = Some(Duration::from_secs(7));
+            let expected = if matches!(status, 500 | 503) { "throttled" } else { "perhaps spent" };
+            assert_eq!(class(&classified(&answer, Presented::RefreshToken)), expected, "{status}");
             // An OAuth error is the issuer's own word.
             assert_eq!(class(&of_refresh(status, &oauth("server_error"))), "not spent", "{status}");
         }
