@@ -123,7 +123,7 @@ impl Owner {
                 }
                 // Some issuers say `invalid_grant` of a target that the person has not agreed to. Whether the login has
                 // ended is for the account's own renewal to find out.
-                if puts_login_in_doubt && self.own.state.can_start(now.moment) {
+                if puts_login_in_doubt && !self.closing && self.own.state.can_start(now.moment) {
                     self.start(Wanted::Own);
                 }
             }
