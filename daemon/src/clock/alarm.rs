@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -48,12 +49,11 @@ impl Alarm {
 
     /// Starts the task that sees to the timer, unless it runs: in the runtime of the first who needs it.
     pub(super) fn start(clock: &Clock) {
-        let mut sleepers = clock.alarm.sleepers();
-        if sleepers.driver == Driver::Absent
-            && let Ok(runtime) = Handle::try_current()
-        {
-            sleepers.driver = Driver::Running;
-            // From here on, and not from when the task has its first turn, no jump is missed.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let driver = mem::replace(&mut clock.alarm.sleepers().driver, Driver::Running);
+        if driver == Driver::Absent {
+            // A runtime that has ended drops the task at once, and that wants the lock. From here on, and not from when the
+            // task has its first turn, no jump is missed.
             runtime.spawn(drive(Shift(clock.clone()), Timer::of(clock), Lookout::new(clock.now())));
         }
     }

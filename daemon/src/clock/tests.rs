@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -155,6 +156,23 @@ async fn a_sleeper_outlives_the_runtime_that_saw_to_the_timer() {
     assert_eq!(clock.now().moment, until);
 }
 
+#[test]
+fn where_the_runtime_has_ended_a_sleeper_waits_for_another_and_holds_up_nobody() {
+    let clock = Clock::system();
+    let until = clock.now().moment.after(HOUR);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = runtime.handle().clone();
+    drop(runtime);
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _guard = ended.enter();
+        let mut sleeping = pin!(clock.sleep_until(until));
+        let polled = sleeping.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        done.send((polled, clock.alarm.waiting())).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(10 * SECOND), Ok((Poll::Pending, 1)), "locked up");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sleeper_whose_moment_passes_in_a_suspend_wakes_at_the_resume_s_8() {
     let clock = Clock::following_tokio();
@@ -235,7 +253,7 @@ async fn by_a_clock_that_has_gone_back_behind_its_beginning_a_life_has_ended_s_9
 }
 
 #[tokio::test]
-async fn sleepers_on_the_clock_of_the_machine_wake_in_order() {
+async fn no_sleeper_on_the_clock_of_the_machine_wakes_early_or_never() {
     let clock = Clock::system();
     let start = clock.now().moment;
     let mut sleepers = JoinSet::new();
