@@ -38,15 +38,16 @@ impl Timers {
     /// Opens them, on the runtime that the caller is in.
     pub(super) fn new() -> io::Result<Self> {
         let (boot, wall) = (open(TimerfdClockId::Boottime)?, open(TimerfdClockId::Realtime)?);
-        Ok(Self { boot, wall, armed: None, is_wall_spent: true })
+        // A setting of the clock before the first wait is told in that wait.
+        watch(&wall)?;
+        Ok(Self { boot, wall, armed: None, is_wall_spent: false })
     }
 
     /// Waits until a moment, or until the wall clock was set. May end early.
     pub(super) async fn event(&mut self, until: Option<Moment>) -> io::Result<Event> {
         if self.is_wall_spent {
             self.is_wall_spent = false;
-            let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-            if let Event::Set = set(&self.wall, flags, NEVER)? {
+            if let Event::Set = watch(&self.wall)? {
                 self.is_wall_spent = true;
                 return Ok(Event::Set);
             }
@@ -99,6 +100,11 @@ fn set(timer: &AsyncFd<OwnedFd>, flags: TimerfdTimerFlags, to: Timespec) -> io::
     }
 }
 
+/// Arms the timer that tells when the wall clock is set.
+fn watch(wall: &AsyncFd<OwnedFd>) -> io::Result<Event> {
+    set(wall, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, NEVER)
+}
+
 /// Waits for what a timer has to tell.
 async fn read(timer: &AsyncFd<OwnedFd>) -> io::Result<Event> {
     timer
@@ -127,6 +133,8 @@ mod tests {
     #[tokio::test]
     async fn the_wall_timer_is_armed_again_after_each_word_of_it_and_never_ends_a_wait_by_itself_s_7() {
         let mut timers = Timers::new().unwrap();
+        let is_armed = |timers: &Timers| timerfd_gettime(&timers.wall).unwrap().it_value.tv_sec > FARTHEST;
+        assert!(is_armed(&timers), "what happens before the first wait is missed");
         for round in 1..=20 {
             // As a setting of the clock leaves it: told, and not armed.
             set(&timers.wall, TimerfdTimerFlags::ABSTIME, NOTHING).unwrap();
@@ -134,7 +142,7 @@ mod tests {
             let until = boot_time().after(Duration::from_millis(2));
             assert_eq!(timers.event(Some(until)).await.unwrap(), Event::Passed, "round {round}");
             assert!(boot_time() >= until, "the wait ended early in round {round}: something else ended it");
-            assert!(timerfd_gettime(&timers.wall).unwrap().it_value.tv_sec > FARTHEST, "round {round}");
+            assert!(is_armed(&timers), "round {round}");
         }
     }
 
