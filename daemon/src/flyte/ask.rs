@@ -9,9 +9,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::timeout;
 
+use crate::clock::Now;
 use crate::flyte::message::Said;
 use crate::flyte::{Endpoint, connect, gateway, grpc};
 use crate::oauth::connector::Connector;
@@ -111,11 +111,11 @@ impl Asker {
     }
 
     /// Asks, by one way after another.
-    pub(super) async fn ask(&self, wall: Timestamp) -> Result<Said, Failure> {
+    pub(super) async fn ask(&self, now: Now) -> Result<Said, Failure> {
         let mut misses = Vec::new();
         for way in Way::IN_ORDER {
             let late = || Miss::trouble(format!("not within {LONGEST:?}"));
-            let miss = match timeout(LONGEST, self.by(way, wall)).await.unwrap_or_else(|_| Err(late())) {
+            let miss = match timeout(LONGEST, self.by(way, now)).await.unwrap_or_else(|_| Err(late())) {
                 Ok(said) => return Ok(said),
                 Err(miss) => miss,
             };
@@ -133,7 +133,7 @@ impl Asker {
         Err(self.verdict(&misses))
     }
 
-    async fn by(&self, way: Way, wall: Timestamp) -> Result<Said, Miss> {
+    async fn by(&self, way: Way, now: Now) -> Result<Said, Miss> {
         match way {
             Way::Grpc => {
                 let connector = self.connector.as_ref();
@@ -141,8 +141,8 @@ impl Asker {
                     .map_err(|unusable| Miss { words: unusable.to_string(), nature: Nature::Unusable })?;
                 grpc::ask(connector, &self.endpoint).await
             }
-            Way::Connect => connect::ask(&self.http, &self.endpoint, wall).await,
-            Way::Gateway => gateway::ask(&self.http, &self.endpoint, wall).await,
+            Way::Connect => connect::ask(&self.http, &self.endpoint, now).await,
+            Way::Gateway => gateway::ask(&self.http, &self.endpoint, now).await,
         }
     }
 

@@ -1,8 +1,8 @@
 //! By Connect: `flyteidl2.auth.AuthMetadataService`, which endpoints of version 2 have.
 
 use http::{HeaderName, HeaderValue};
-use jiff::Timestamp;
 
+use crate::clock::Now;
 use crate::flyte::Endpoint;
 use crate::flyte::ask::Miss;
 use crate::flyte::message::Said;
@@ -18,16 +18,16 @@ const CLIENT: &str = "/flyteidl2.auth.AuthMetadataService/GetPublicClientConfig"
 const EMPTY: &str = "{}";
 
 /// Asks both questions.
-pub(super) async fn ask(http: &Http, endpoint: &Endpoint, wall: Timestamp) -> Result<Said, Miss> {
-    let metadata = call(http, endpoint, METADATA, wall).await?;
+pub(super) async fn ask(http: &Http, endpoint: &Endpoint, now: Now) -> Result<Said, Miss> {
+    let metadata = call(http, endpoint, METADATA, now).await?;
     let metadata: MetadataMembers<'_> = metadata.members().map_err(Miss::of)?;
-    let client = call(http, endpoint, CLIENT, wall).await?;
+    let client = call(http, endpoint, CLIENT, now).await?;
     let client: ClientMembers<'_> = client.members().map_err(Miss::of)?;
     Ok(Said { metadata: metadata.into(), client: client.into() })
 }
 
-async fn call(http: &Http, endpoint: &Endpoint, path: &str, wall: Timestamp) -> Result<Answer, Miss> {
+async fn call(http: &Http, endpoint: &Endpoint, path: &str, now: Now) -> Result<Answer, Miss> {
     let url = EndpointUrl::harmless(endpoint.at(path));
     let version = (HeaderName::from_static("connect-protocol-version"), HeaderValue::from_static("1"));
-    http.post_json(&url, EMPTY, version, wall).await.map_err(Miss::of)
+    http.post_json(&url, EMPTY, version, now).await.map_err(Miss::of)
 }

@@ -132,13 +132,13 @@ impl Discovery {
         {
             return Err(failure.clone());
         }
-        let answered = self.asker().ask(self.clock.now().wall).await;
+        let answered = self.asker().ask(self.clock.now()).await;
         self.take(&mut state, answered).await
     }
 
     /// Asks again, beside whoever goes on with what is known.
     async fn ask_again(self: Arc<Self>) {
-        let answered = self.asker().ask(self.clock.now().wall).await;
+        let answered = self.asker().ask(self.clock.now()).await;
         let mut state = self.state.lock().await;
         state.is_asking = false;
         if let Err(failure) = self.take(&mut state, answered).await {

@@ -3,8 +3,7 @@
 //! The thing to get wrong: a backend of version 2 has the metadata there but not the client. That is no failure: whether
 //! a client is missing is known only to who has read the account.
 
-use jiff::Timestamp;
-
+use crate::clock::Now;
 use crate::flyte::Endpoint;
 use crate::flyte::ask::{Miss, Nature};
 use crate::flyte::message::{PublicClientConfig, Said};
@@ -17,10 +16,10 @@ const METADATA: &str = "/.well-known/oauth-authorization-server";
 const CLIENT: &str = "/config/v1/flyte_client";
 
 /// Asks both questions.
-pub(super) async fn ask(http: &Http, endpoint: &Endpoint, wall: Timestamp) -> Result<Said, Miss> {
-    let metadata = get(http, endpoint, METADATA, wall).await?;
+pub(super) async fn ask(http: &Http, endpoint: &Endpoint, now: Now) -> Result<Said, Miss> {
+    let metadata = get(http, endpoint, METADATA, now).await?;
     let metadata: MetadataMembers<'_> = metadata.members().map_err(Miss::of)?;
-    let client = get(http, endpoint, CLIENT, wall).await?;
+    let client = get(http, endpoint, CLIENT, now).await?;
     let client = match client.members::<ClientMembers<'_>>().map_err(Miss::of) {
         Ok(client) => client.into(),
         Err(Miss { nature: Nature::Absent, .. }) => PublicClientConfig::default(),
@@ -29,6 +28,6 @@ pub(super) async fn ask(http: &Http, endpoint: &Endpoint, wall: Timestamp) -> Re
     Ok(Said { metadata: metadata.into(), client })
 }
 
-async fn get(http: &Http, endpoint: &Endpoint, path: &str, wall: Timestamp) -> Result<Answer, Miss> {
-    http.get(&EndpointUrl::harmless(endpoint.at(path)), wall).await.map_err(Miss::of)
+async fn get(http: &Http, endpoint: &Endpoint, path: &str, now: Now) -> Result<Answer, Miss> {
+    http.get(&EndpointUrl::harmless(endpoint.at(path)), now).await.map_err(Miss::of)
 }

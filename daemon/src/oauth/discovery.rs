@@ -58,7 +58,7 @@ impl Discovery {
         if let Some(known) = known.as_ref().filter(|known| now.moment < known.ask_again_at) {
             return Ok(known.endpoints.clone());
         }
-        match (metadata::fetch(&self.http, issuer, loopback, now.wall).await, known.as_mut()) {
+        match (metadata::fetch(&self.http, issuer, loopback, now).await, known.as_mut()) {
             (Ok(Metadata { endpoints, max_age }), _) => {
                 let fresh = max_age.map_or(FRESH, |age| age.clamp(SHORTEST_FRESH, LONGEST_FRESH));
                 *known = Some(Known { endpoints: endpoints.clone(), ask_again_at: now.moment.after(fresh) });

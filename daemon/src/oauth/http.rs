@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use reqwest::{Client, Proxy, RequestBuilder, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
@@ -86,10 +85,10 @@ impl Http {
         http.client.clone().map(|_| http)
     }
 
-    /// Asks for a document.
-    pub(crate) async fn get(&self, endpoint: &EndpointUrl, wall: Timestamp) -> Result<Answer, Kind> {
+    /// Asks for a document. `now` is the time just before, here as everywhere below.
+    pub(crate) async fn get(&self, endpoint: &EndpointUrl, now: Now) -> Result<Answer, Kind> {
         let request = self.client()?.get(endpoint.url().clone());
-        self.attempt(endpoint, request, wall).await
+        self.attempt(endpoint, request, now).await
     }
 
     /// Sends a form, with headers that are secret.
@@ -98,7 +97,7 @@ impl Http {
         endpoint: &EndpointUrl,
         form: &Form,
         headers: &[(HeaderName, SecretString)],
-        wall: Timestamp,
+        now: Now,
     ) -> Result<Answer, Kind> {
         let mut request = self
             .client()?
@@ -113,7 +112,7 @@ impl Http {
             value.set_sensitive(true);
             request = request.header(name, value);
         }
-        self.attempt(endpoint, request, wall).await
+        self.attempt(endpoint, request, now).await
     }
 
     /// Sends a document, with a header beside the usual ones.
@@ -122,11 +121,11 @@ impl Http {
         endpoint: &EndpointUrl,
         document: &'static str,
         header: (HeaderName, HeaderValue),
-        wall: Timestamp,
+        now: Now,
     ) -> Result<Answer, Kind> {
         let request = self.client()?.post(endpoint.url().clone()).header(header.0, header.1);
         let request = request.header(CONTENT_TYPE, "application/json").body(document);
-        self.attempt(endpoint, request, wall).await
+        self.attempt(endpoint, request, now).await
     }
 
     /// Waits until a renewal may be under way at an endpoint's origin.
@@ -152,7 +151,7 @@ impl Http {
         &self,
         endpoint: &EndpointUrl,
         request: RequestBuilder,
-        wall: Timestamp,
+        now: Now,
     ) -> Result<Answer, Kind> {
         let request = request.header(ACCEPT, "application/json");
         let mut response = request.send().await.map_err(|error| self.transport(endpoint, &error))?;
@@ -160,7 +159,7 @@ impl Http {
         if let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok())
             && self.transport.trust != Trust::Anyone
         {
-            self.clocks.hear(endpoint, date, wall);
+            self.clocks.hear(endpoint, date, now);
         }
         if let Some(nonce) = headers.get(nonces::HEADER).and_then(|nonce| nonce.to_str().ok()) {
             self.nonces.hear(endpoint, nonce);
@@ -171,7 +170,7 @@ impl Http {
             // What an error status means does not hang on its body.
             self.read(endpoint, &mut response, LARGEST_ERROR).await.unwrap_or_default()
         };
-        Ok(Answer::new(status, &headers, body, wall))
+        Ok(Answer::new(status, &headers, body, now.wall))
     }
 
     async fn read(
@@ -259,7 +258,7 @@ mod tests {
 
     async fn post(endpoint: &EndpointUrl) -> Result<Answer, Kind> {
         let form = Form::default().with("grant_type", "client_credentials");
-        Http::new().unwrap().post(endpoint, &form, &[], Clock::system().now().wall).await
+        Http::new().unwrap().post(endpoint, &form, &[], Clock::system().now()).await
     }
 
     async fn posted(script: Vec<u8>) -> (Result<Answer, Kind>, ScriptedServer) {
@@ -270,11 +269,11 @@ mod tests {
     #[tokio::test]
     async fn a_form_is_posted_as_it_is_6749_1() {
         let server = ScriptedServer::answering([answer(200, "", "{}")]).await;
-        let (http, wall) = (Http::new().unwrap(), Clock::system().now().wall);
+        let (http, now) = (Http::new().unwrap(), Clock::system().now());
         let form =
             Form::default().with("grant_type", "refresh_token").with_secret("refresh_token", &"R+".into());
         let headers = [(AUTHORIZATION, "Basic abc".into())];
-        http.post(&server.endpoint("/token?tenant=1"), &form, &headers, wall).await.unwrap();
+        http.post(&server.endpoint("/token?tenant=1"), &form, &headers, now).await.unwrap();
         let [request] = server.requests().try_into().unwrap();
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         assert_eq!(body, "grant_type=refresh_token&refresh_token=R%2B");
@@ -310,9 +309,9 @@ mod tests {
             }
         });
         let endpoint = EndpointUrl::parse(&url, LoopbackHttp::Allowed).unwrap();
-        let (http, wall) = (Http::new().unwrap(), Clock::system().now().wall);
+        let (http, now) = (Http::new().unwrap(), Clock::system().now());
         for _ in 0..3 {
-            http.get(&endpoint, wall).await.unwrap();
+            http.get(&endpoint, now).await.unwrap();
         }
         assert_eq!(connections.load(Ordering::SeqCst), 3);
     }

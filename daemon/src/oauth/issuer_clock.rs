@@ -1,13 +1,15 @@
-//! How far the clocks of issuers are from ours, by the `Date` of their answers (RFC 9110 §6.6.1).
+//! What the clocks of issuers show, by the `Date` of their answers (RFC 9110 §6.6.1).
 //!
-//! An assertion that is signed by a wrong clock is refused. Nothing else goes by what is heard here: no lifetime does. The thing to get wrong: whoever can write a `Date` chooses
-//! the time that we sign for, so it counts only where TLS says whose it is, and within a bound.
+//! An assertion or a proof that is signed by a wrong clock is refused. Nothing else goes by what is heard here: no lifetime
+//! does. It is counted on by the boot clock, so that it still holds when our wall clock is set. The thing to get wrong:
+//! whoever can write a `Date` chooses the time that we sign for, so it counts only where TLS says whose it is, and within
+//! a bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::SignedDuration;
 use jiff::fmt::rfc2822;
-use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Now;
 use crate::oauth::EndpointUrl;
@@ -30,35 +32,36 @@ pub(crate) struct IssuerClocks(Arc<Mutex<Heard>>);
 
 #[derive(Debug, Default)]
 struct Heard {
-    /// How far clocks are ahead of ours, by origin.
-    ahead: BTreeMap<String, SignedDuration>,
+    /// What each showed, and when that was, by origin.
+    shown: BTreeMap<String, Now>,
     /// The origins whose clocks were remarked on.
     remarked: BTreeSet<String>,
 }
 
 impl IssuerClocks {
-    /// Takes in the `Date` of an answer to a request that was sent at `wall`.
-    pub(crate) fn hear(&self, endpoint: &EndpointUrl, date: &str, wall: Timestamp) {
+    /// Takes in the `Date` of an answer to a request that was `sent` then.
+    pub(crate) fn hear(&self, endpoint: &EndpointUrl, date: &str, sent: Now) {
         let Ok(date) = rfc2822::parse(date) else { return };
         if endpoint.url().scheme() != "https" {
             return;
         }
-        let (ahead, origin) = (date.timestamp().duration_since(wall), endpoint.origin());
+        let (shown, origin) = (Now { wall: date.timestamp(), ..sent }, endpoint.origin());
+        let ahead = shown.wall.duration_since(sent.wall);
         let mut heard = self.heard();
         if ahead.abs() > REMARKABLE && heard.is_first_remark(&origin) {
             tracing::warn!(%origin, seconds = ahead.as_secs(), "the issuer's clock is ahead of ours, or behind where negative");
         }
-        if !(LEAST..=MOST).contains(&ahead.abs()) {
-            heard.ahead.remove(&origin);
-        } else if heard.ahead.len() < MOST_ORIGINS {
-            heard.ahead.insert(origin, ahead);
+        if heard.shown.len() < MOST_ORIGINS || heard.shown.contains_key(&origin) {
+            heard.shown.insert(origin, shown);
         }
     }
 
-    /// Returns the time by the clock of an endpoint's host.
+    /// Returns the time by the clock of an endpoint's host, where that is known and believable.
     pub(crate) fn at(&self, endpoint: &EndpointUrl, now: Now) -> Now {
-        let ahead = self.heard().ahead.get(&endpoint.origin()).copied().unwrap_or_default();
-        Now { wall: now.wall.saturating_add(ahead).unwrap_or(now.wall), ..now }
+        let shown = self.heard().shown.get(&endpoint.origin()).copied();
+        let theirs = shown.map_or(now.wall, |shown| shown.wall_at(now.moment));
+        let is_believable = (LEAST..=MOST).contains(&theirs.duration_since(now.wall).abs());
+        Now { wall: if is_believable { theirs } else { now.wall }, ..now }
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -74,6 +77,8 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock::Clock;
     use crate::oauth::LoopbackHttp;
@@ -85,7 +90,7 @@ mod tests {
         let clocks = IssuerClocks::default();
         let now = Now { wall: "2026-11-21T12:00:00Z".parse().unwrap(), ..Clock::system().now() };
         let heard = |endpoint, date| {
-            clocks.hear(endpoint, date, now.wall);
+            clocks.hear(endpoint, date, now);
             clocks.at(endpoint, now).wall.to_string()
         };
         for (date, expected) in [
@@ -107,12 +112,37 @@ mod tests {
     }
 
     #[test]
+    fn when_our_clock_is_set_the_issuers_goes_on_as_before_s_6() {
+        let endpoint = EndpointUrl::parse("https://i/token", LoopbackHttp::Refused).unwrap();
+        let start = Clock::system().now().moment;
+        let by_our_clock = |wall: &str, later: u64| Now {
+            moment: start.after(Duration::from_secs(later)),
+            wall: wall.parse().unwrap(),
+        };
+        for heard_at in ["2026-11-21T11:55:00Z", "2026-11-21T12:00:00Z", "2026-11-21T15:00:00Z"] {
+            let clocks = IssuerClocks::default();
+            clocks.hear(&endpoint, "Sat, 21 Nov 2026 12:00:00 GMT", by_our_clock(heard_at, 0));
+            for (set_to, expected) in [
+                ("2026-11-21T12:10:00Z", "2026-11-21T12:10:00Z"),
+                ("2026-11-21T12:10:20Z", "2026-11-21T12:10:20Z"),
+                ("2026-11-21T13:10:00Z", "2026-11-21T12:10:00Z"),
+                ("2026-11-21T12:05:00Z", "2026-11-21T12:10:00Z"),
+                // Nobody's clock is off by this much.
+                ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"),
+            ] {
+                let signed_for = clocks.at(&endpoint, by_our_clock(set_to, 600)).wall;
+                assert_eq!(signed_for.to_string(), expected, "heard at {heard_at}, set to {set_to}");
+            }
+        }
+    }
+
+    #[test]
     fn a_clock_that_is_off_is_remarked_on_once_per_origin() {
         let endpoint = |url| EndpointUrl::parse(url, LoopbackHttp::Refused).unwrap();
         let clocks = IssuerClocks::default();
-        let wall = "2026-11-21T12:00:00Z".parse().unwrap();
+        let now = Now { wall: "2026-11-21T12:00:00Z".parse().unwrap(), ..Clock::system().now() };
         let remarks = |url, date| {
-            clocks.hear(&endpoint(url), date, wall);
+            clocks.hear(&endpoint(url), date, now);
             clocks.heard().remarked.len()
         };
         assert_eq!(remarks("https://i/token", "Sat, 21 Nov 2026 12:01:00 GMT"), 0);

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde::Deserialize;
 use url::Url;
 
+use crate::clock::Now;
 use crate::oauth::error::{self, Kind, Presented};
 use crate::oauth::http::Http;
 use crate::oauth::json::{self, Member};
@@ -104,10 +104,10 @@ pub(crate) async fn fetch(
     http: &Http,
     issuer: &str,
     loopback: LoopbackHttp,
-    wall: Timestamp,
+    now: Now,
 ) -> Result<Metadata, Error> {
     for address in addresses(issuer, loopback).map_err(Error::Issuer)? {
-        let answer = http.get(&address, wall).await.map_err(|kind| trouble(&address, kind))?;
+        let answer = http.get(&address, now).await.map_err(|kind| trouble(&address, kind))?;
         if !matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
             let members: MetadataMembers<'_> = answer.members().map_err(|kind| trouble(&address, kind))?;
             let nameless = || trouble(&address, answer.unusable("it has no issuer"));
@@ -187,8 +187,8 @@ mod tests {
     use crate::oauth::scripted_server::{ScriptedServer, answer, json};
 
     async fn fetched(issuer: &str) -> Result<Endpoints, Error> {
-        let wall = Clock::system().now().wall;
-        fetch(&Http::new().unwrap(), issuer, LoopbackHttp::Allowed, wall).await.map(|found| found.endpoints)
+        let now = Clock::system().now();
+        fetch(&Http::new().unwrap(), issuer, LoopbackHttp::Allowed, now).await.map(|found| found.endpoints)
     }
 
     fn document(issuer: &str, more: &str) -> Vec<u8> {

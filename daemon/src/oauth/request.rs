@@ -78,7 +78,7 @@ impl Request<'_> {
         let authorization = authorization.map(|value| (AUTHORIZATION, value));
         let proof = proof.map(|value| (HeaderName::from_static(dpop::HEADER), value));
         let headers: Vec<_> = authorization.into_iter().chain(proof).collect();
-        self.http.post(self.endpoint, &form, &headers, self.started.wall).await
+        self.http.post(self.endpoint, &form, &headers, self.started).await
     }
 }
 

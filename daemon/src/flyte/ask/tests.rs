@@ -18,7 +18,7 @@ const GATEWAY_CLIENT: &str = "/config/v1/flyte_client";
 
 async fn ask(endpoint: Endpoint) -> Result<Said, Failure> {
     let asker = Asker::new(endpoint, Http::new().unwrap(), &Transport::default());
-    asker.ask(Clock::system().now().wall).await
+    asker.ask(Clock::system().now()).await
 }
 
 fn said() -> Said {
@@ -162,7 +162,7 @@ async fn settings_that_cannot_be_used_are_blamed_at_once() {
     let transport = Transport { trust, ..Transport::default() };
     let http = Http::new().unwrap().under(&transport);
     let asker = Asker::new(flyte.endpoint(), http, &transport);
-    let failure = asker.ask(Clock::system().now().wall).await.unwrap_err();
+    let failure = asker.ask(Clock::system().now()).await.unwrap_err();
     assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
     assert!(failure.to_string().contains("is not asked: tls.ca_file /nonexistent/ca.pem"), "{failure}");
     assert!(flyte.asked().is_empty());
