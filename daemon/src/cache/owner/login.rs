@@ -94,6 +94,8 @@ impl Owner {
             (Outcome::Failed(failure), step) if self.source.begins_anew() => {
                 tracing::info!(account = %account.name, %failure, "a login is begun anew");
                 let flow = step.map_or(Flow::Configured, |step| step.flow());
+                // What rests of it has been answered: no later daemon is to go on with that.
+                self.resumption.forget();
                 self.login_step = Some(Step::begin(&self.source, flow));
                 self.set_login(LoginProgress::Starting);
             }

@@ -50,9 +50,11 @@ impl Device {
             verification_uri_complete: login.verification_uri_complete,
             user_code: login.user_code,
         };
-        let (issuer, mut answer) = (self.issuer.clone(), self.answer.subscribe());
+        let (issuer, answers) = (self.issuer.clone(), self.answer.clone());
         let answered = async move {
-            let answer = answer.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+            answers.subscribe().wait_for(Option::is_some).await.unwrap();
+            // Each answer is for one login.
+            let answer = answers.send_replace(None).unwrap();
             answer.map(|()| Box::pin(async move { issuer.answer(None).await }) as Exchange)
         };
         Login {
@@ -95,6 +97,10 @@ impl TokenSource for Device {
         }
         self.resumed.lock().unwrap().push(login.clone());
         Ok(self.waiting(login))
+    }
+
+    fn begins_anew(&self) -> bool {
+        self.issuer.begins_anew()
     }
 
     fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
@@ -244,6 +250,21 @@ async fn a_cancelled_login_does_not_come_back_with_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_that_is_begun_anew_is_the_one_that_a_restart_goes_on_with_8628_9() {
+    let mut screen = Screen::asking().await;
+    screen.device.issuer.set(|ledger| ledger.lessons = 1);
+    let useless = Failure::misconfigured("its tokens are of no use");
+    screen.device.answer.send_replace(Some(Err(useless)));
+    pass(SECOND).await;
+    assert_eq!(screen.code(), "CODE-2");
+    screen.restart().await;
+    assert_eq!(screen.code(), "CODE-2");
+    screen.device.approve();
+    assert!(matches!(screen.world.login_ends().await.login, LoginProgress::SignedIn));
+    assert!(!screen.rests().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_login_that_is_over_when_the_daemon_comes_back_has_failed_and_is_gone() {
     let mut screen = Screen::asking().await;
     screen.end().await;
@@ -304,7 +325,6 @@ async fn a_damaged_login_is_thrown_away_and_costs_no_token() {
     let mut screen = Screen::asking().await;
     screen.device.approve();
     screen.world.login_ends().await;
-    screen.device.answer.send_replace(None);
     screen.world.begin(Flow::Configured).await;
     screen.end().await;
     let mut sealed = fs::read(screen.file()).unwrap();
