@@ -902,6 +902,43 @@ config.toml:14: key with no value, expected `=`"#
     }
 
     #[test]
+    fn about_the_rotation_of_refresh_tokens_each_mistake_has_its_sentence() {
+        const RANGE: &str = "must be a number of seconds from 1 to 3600";
+        let account = |grant: &str, more: &str| {
+            in_account(&format!(
+                "issuer = 'https://i'\nclient_id = 'c'\nclient_secret = {{ file = '/s' }}\ngrant = '{grant}'\n{more}"
+            ))
+        };
+        for (lines, sentence) in [
+            (
+                "rotation = 'strikt'",
+                r#"6: rotation: unknown value "strikt"; did you mean "strict"?"#.to_owned(),
+            ),
+            (
+                "rotation = 'grace'",
+                "1: rotation_grace: missing; write how many seconds the issuer takes a replaced token"
+                    .to_owned(),
+            ),
+            ("rotation = 'grace'\nrotation_grace = 0", format!("7: rotation_grace: {RANGE}")),
+            ("rotation = 'grace'\nrotation_grace = 3601", format!("7: rotation_grace: {RANGE}")),
+            (
+                "rotation_grace = 10",
+                r#"6: rotation_grace: has no meaning without rotation = "grace"; remove it"#.to_owned(),
+            ),
+            (
+                "rotation_grace = 10\nrotation = 'strict'",
+                r#"6: rotation_grace: has no meaning without rotation = "grace"; remove it"#.to_owned(),
+            ),
+        ] {
+            assert_eq!(account("device_code", lines), sentence, "{lines}");
+        }
+        assert_eq!(
+            account("client_credentials", "rotation = 'strict'"),
+            r#"6: rotation: has no meaning with grant = "client_credentials"; remove it"#
+        );
+    }
+
+    #[test]
     fn about_a_login_in_a_browser_each_mistake_has_its_sentence_8707_1() {
         const PAGE: &str = "must be an absolute path, or begin with ~/";
         const OURS: &str = "is sent by keyfob itself; remove it, or use the key of the account that sets it";

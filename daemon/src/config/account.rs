@@ -98,7 +98,8 @@ fn provider(table: &mut Table<'_>, environment: &Environment) -> Result<Provider
         Ok(GrantWord::DeviceCode) => without_browser(table, "device_code").map(|()| Grant::DeviceCode),
         Ok(GrantWord::ClientCredentials) => {
             // It has no refresh token.
-            let excluded = table.exclude(&[DPOP], &meaningless("client_credentials"));
+            let [rotation, grace] = rotation::KEYS;
+            let excluded = table.exclude(&[DPOP, rotation, grace], &meaningless("client_credentials"));
             without_browser(table, "client_credentials").and(excluded).map(|()| Grant::ClientCredentials)
         }
         // By its other keys it is an account with a program: nobody is asked for an issuer.
