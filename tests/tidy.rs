@@ -61,8 +61,9 @@ const DEAD_GRANTS: [&str; 6] = [
     "(\"code_challenge_method\", \"plain\")",
 ];
 
-/// The rules of the RFCs that a client has to keep: what is checked, in a word, and as which test names it, at their end.
-const CHECKLIST: [(&str, &[&str]); 14] = [
+/// The rules of the RFCs that a client has to keep, and what a login has to survive: what is checked, in a word, and as which
+/// test names it, at their end.
+const CHECKLIST: [(&str, &[&str]); 17] = [
     (
         "RFC 6749, requests, answers and errors: forms, token types, lifetimes, scopes, rotation, state",
         &[
@@ -106,6 +107,18 @@ const CHECKLIST: [(&str, &[&str]); 14] = [
         &["9449_1", "9449_2", "9449_3", "9449_4"],
     ),
     ("OpenID Connect Core, the claims of an ID token", &["oidc_1"]),
+    (
+        "Rotation: kills and panics at each step, power loss, lost answers, two daemons, disks that take nothing",
+        &["r1", "r4", "r5", "r6", "r9", "r10", "r11", "r12", "r13", "r14", "r15"],
+    ),
+    (
+        "When it is due, how often, in outages and in crowds, and under clocks that jump or stand still",
+        &["s_1", "s_2", "s_4", "s_5", "s_6", "s_7", "s_8", "s_9", "s_10", "c4", "c5", "c6"],
+    ),
+    (
+        "Disks and keyrings: full, read-only, broken, damaged, locked, hanging, of another version",
+        &["k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"],
+    ),
     (
         "What went wrong in programs like this: a storm of renewals (d1), an exchange dropped (d3) or made twice (d4), a \
          login lost to a portal (d5), a refusal without its words (d6), answers within the rules refused (d7), a stop \
