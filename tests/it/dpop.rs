@@ -64,7 +64,7 @@ fn a_login_in_a_browser_names_its_key_before_it_proves_it_9449_2() {
     let ledger = issuer.ledger();
     assert_eq!(ledger.violations, [""; 0]);
     let named = ledger.authorizations[0].iter().find(|(name, _)| name == "dpop_jkt").unwrap();
-    assert_eq!(keys(&ledger), [named.1.clone()]);
+    assert_eq!(keys(&ledger), std::slice::from_ref(&named.1));
     let grants: Vec<&str> = ledger.proofs.iter().map(|proof| proof.grant.as_str()).collect();
     assert_eq!(grants, ["authorization_code", "refresh_token"]);
 }
