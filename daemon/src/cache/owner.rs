@@ -22,7 +22,7 @@ use crate::cache::entry::{Asked, NoLogin, Orders};
 use crate::cache::lane::{Lane, Reply};
 use crate::cache::login::{LoginProgress, Outcome, Step};
 use crate::cache::resumption::Resumption;
-use crate::cache::shelf::Shelf;
+use crate::cache::shelf::{Fate, Shelf};
 use crate::cache::succession::Estate;
 use crate::cache::variant::Variants;
 use crate::cache::view::{Refusal, Stored, View, conclusion};
@@ -298,8 +298,11 @@ impl Owner {
 
     /// Takes over what the account held when the daemon last ran.
     async fn load(&mut self) {
-        if let Some(tokens) = self.shelf.load(&self.account).await {
+        if let Some((tokens, ended)) = self.shelf.load(&self.account).await {
             self.own.state = TokenState::signed_in(means(&*self.source), tokens, jitter());
+            if let Some(because) = ended {
+                self.own.state.recall_end(because);
+            }
         }
         if self.shelf.unreadable().is_none() {
             self.take_up_renewal().await;
@@ -312,8 +315,10 @@ impl Owner {
 
     /// Makes the disk say what is held. Where that fails the tokens are served all the same.
     async fn save(&mut self) {
-        let held = self.own.state.at_rest(self.clock.now().moment);
-        self.shelf.save(&self.account, &held, self.own.state.doubt()).await;
+        let state = &self.own.state;
+        let held = state.at_rest(self.clock.now().moment);
+        let fate = Fate { doubt: state.doubt(), ended: state.ended() };
+        self.shelf.save(&self.account, &held, fate).await;
     }
 
     fn publish(&self) {

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Moment};
 use crate::store::{Intent, Left, Place, Record, Store, StoreError};
 use crate::token::failure::told;
 use crate::token::rotation::Doubt;
-use crate::token::state::Held;
+use crate::token::state::{Held, SignedOut};
 use crate::token::{RefreshToken, TokenSet};
 
 /// How long after a failure the store is written, or read, again.
@@ -27,6 +27,15 @@ pub(super) struct Shelf {
     retry_at: Option<Moment>,
     /// Whether something may be written down about a renewal.
     rotation: Written,
+}
+
+/// What is known of the refresh token beside what is held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fate {
+    /// Whether it may have been spent.
+    pub(super) doubt: Option<Doubt>,
+    /// Why it is gone, if it is.
+    pub(super) ended: Option<SignedOut>,
 }
 
 /// Whether something is written down about a renewal.
@@ -66,7 +75,7 @@ impl Shelf {
     }
 
     /// Reads what the account held when it was last written, if that is bound to the same settings.
-    pub(super) async fn load(&mut self, account: &Account) -> Option<TokenSet> {
+    pub(super) async fn load(&mut self, account: &Account) -> Option<(TokenSet, Option<SignedOut>)> {
         let name = account.name.clone();
         match self.call(move |store| store.load(&name)).await {
             Ok(record) => {
@@ -78,7 +87,7 @@ impl Shelf {
                     if record.place == Place::Spill {
                         self.settle(Stored::Volatile(Arc::new(StoreError::Spilled)));
                     }
-                    return Some(record.tokens);
+                    return Some((record.tokens, record.ended));
                 }
                 tracing::warn!(account = %account.name, "the stored login belongs to other settings: not used");
             }
@@ -96,9 +105,10 @@ impl Shelf {
 
     /// Makes the disk say what the account holds, and what is known of a refresh token that may have been spent. Where that
     /// fails it is to be tried again.
-    pub(super) async fn save(&mut self, account: &Account, held: &Held, doubt: Option<Doubt>) {
+    pub(super) async fn save(&mut self, account: &Account, held: &Held, fate: Fate) {
+        let doubt = fate.doubt;
         let outcome = match held {
-            Held::SignedIn(tokens) => self.put(account, (**tokens).clone(), doubt).await,
+            Held::SignedIn(tokens) => self.put(account, (**tokens).clone(), fate).await,
             Held::SignedOut(_) => self.take_off(account).await,
         };
         match outcome {
@@ -113,7 +123,7 @@ impl Shelf {
             }
             Err(error) => {
                 self.complain(account, &error);
-                self.spill(account, held, doubt).await;
+                self.spill(account, held, fate).await;
                 self.settle(Stored::Volatile(Arc::new(error)));
             }
         }
@@ -201,12 +211,12 @@ impl Shelf {
         &mut self,
         account: &Account,
         tokens: TokenSet,
-        doubt: Option<Doubt>,
+        Fate { doubt, ended }: Fate,
     ) -> Result<(), StoreError> {
         self.generation += 1;
         self.carry_over(account, &tokens, doubt, Place::State).await?;
-        let fingerprint = account.fingerprint();
-        let record = Record { generation: self.generation, fingerprint, tokens, place: Place::State };
+        let (generation, fingerprint) = (self.generation, account.fingerprint());
+        let record = Record { generation, fingerprint, tokens, ended, place: Place::State };
         let name = account.name.clone();
         self.call(move |store| store.save(&name, &record)).await
     }
@@ -234,13 +244,14 @@ impl Shelf {
     }
 
     /// Keeps tokens in another place than the one that cannot be written.
-    async fn spill(&mut self, account: &Account, held: &Held, doubt: Option<Doubt>) {
+    async fn spill(&mut self, account: &Account, held: &Held, Fate { doubt, ended }: Fate) {
         let Held::SignedIn(tokens) = held else { return };
         if let Err(error) = self.carry_over(account, tokens, doubt, Place::Spill).await {
             tracing::warn!(account = %account.name, error = told(&error), "what is known of a lost answer would end with the daemon");
         }
         let (generation, fingerprint) = (self.generation, account.fingerprint());
-        let record = Record { generation, fingerprint, tokens: (**tokens).clone(), place: Place::Spill };
+        let tokens = (**tokens).clone();
+        let record = Record { generation, fingerprint, tokens, ended, place: Place::Spill };
         let name = account.name.clone();
         let spilled = self.call(move |store| store.spill(&name, &record)).await;
         if let (Err(error), false) = (spilled, matches!(self.stored, Stored::Volatile(_))) {

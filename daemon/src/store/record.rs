@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::account::Fingerprint;
 use crate::clock::{Clock, Stamp};
 use crate::store::journal::Place;
+use crate::token::state::SignedOut;
 use crate::token::{AccessToken, IdToken, ProofKey, RefreshToken, Scope, TokenSet};
 
 /// What rests for one account.
@@ -27,6 +28,8 @@ pub struct Record {
     pub fingerprint: Fingerprint,
     /// The tokens.
     pub tokens: TokenSet,
+    /// Why the login that they are of was ended, if it was.
+    pub ended: Option<SignedOut>,
     /// Where it was read. Writing ignores it.
     pub place: Place,
 }
@@ -49,6 +52,8 @@ struct AtRest<'a> {
     scope: String,
     #[serde(default)]
     header: Option<String>,
+    #[serde(default)]
+    ended: Option<SignedOut>,
 }
 
 // What is borrowed is read in place, in a buffer that gets wiped.
@@ -105,6 +110,7 @@ impl Record {
             subject: subject.as_ref().map(|subject| subject.expose_secret().into()),
             scope: scope.to_string(),
             header: header.clone(),
+            ended: self.ended,
         };
         wiped_json(&at_rest)
     }
@@ -126,7 +132,8 @@ impl Record {
         let subject = at_rest.subject.map(|subject| subject.into_owned().into());
         let tokens =
             TokenSet { access, refresh, id: id.transpose()?, subject, scope, header: at_rest.header };
-        Ok(Self { generation, fingerprint: at_rest.fingerprint, tokens, place: Place::State })
+        let (fingerprint, ended) = (at_rest.fingerprint, at_rest.ended);
+        Ok(Self { generation, fingerprint, tokens, ended, place: Place::State })
     }
 }
 

@@ -482,7 +482,13 @@ impl Machine {
             scope: ["all", "offline"].into_iter().collect(),
             header: Some("flyte-authorization".to_owned()),
         };
-        Record { generation, fingerprint: fingerprint("a-fingerprint"), tokens, place: Place::State }
+        Record {
+            generation,
+            fingerprint: fingerprint("a-fingerprint"),
+            tokens,
+            ended: None,
+            place: Place::State,
+        }
     }
 
     pub(super) fn location(&self) -> Location {

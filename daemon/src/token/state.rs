@@ -10,6 +10,8 @@ mod fresh_start;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Moment;
 use crate::token::failure::Failure;
 use crate::token::need::{Need, TokenKind, is_alive, suffices};
@@ -57,7 +59,8 @@ pub enum Held {
 }
 
 /// Why nothing is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SignedOut {
     /// Nobody has signed in.
     Never,

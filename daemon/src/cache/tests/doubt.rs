@@ -119,6 +119,26 @@ async fn a_replay_that_is_refused_says_that_an_answer_got_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn why_a_login_was_ended_outlives_the_daemon() {
+    let refused = || Failure::Refused { message: "invalid_grant".into() };
+    for (lost, expected) in [(0, SignedOut::Refused), (1, SignedOut::AmbiguousRotation)] {
+        let mut world = world(Profile::Unknown, |ledger| ledger.lost_before = lost).await;
+        world.issuer.set(|ledger| ledger.failures.push_back(refused()));
+        pass(50 * MINUTE).await;
+        assert_eq!(name(&world.token().await.unwrap()), "at-1");
+        for _ in 0..2 {
+            world.restart().await;
+            pass(20 * MINUTE).await;
+            assert_eq!(why(world.token().await), expected);
+        }
+        assert!(presented(&world).len() <= 2, "a token that was refused was presented again");
+        world.log_in().await;
+        world.restart().await;
+        assert_eq!(name(&world.token().await.unwrap()), "at-2");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_is_not_rotated_is_presented_as_often_as_it_takes() {
     let world = world(Profile::None, |ledger| {
         ledger.keeps = true;

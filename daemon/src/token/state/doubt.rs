@@ -82,11 +82,29 @@ impl TokenState {
         self.trouble = Some(failure);
     }
 
-    /// Returns what is to rest on disk: what is held, and a refresh token as long as it has a chance.
+    /// Returns what is to rest on disk: what is held, and a refresh token as long as it has a chance. Of a login that was
+    /// ended, what is left of it: a later daemon has to say why there is none.
     pub fn at_rest(&self, now: Moment) -> Held {
         match &self.held {
             Held::SignedIn(tokens) if self.doubt.is_some() && tokens.refresh.is_some() => self.held.clone(),
+            Held::SignedIn(_) if self.ended().is_some() => self.held.clone(),
             Held::SignedIn(_) | Held::SignedOut(_) => self.held(now),
         }
+    }
+
+    /// Returns why the login was ended, if it was, by the issuer or by an answer that got lost.
+    pub fn ended(&self) -> Option<SignedOut> {
+        match (self.renewal, self.doubt) {
+            (
+                Renewal::Impossible { then: then @ (SignedOut::Refused | SignedOut::AmbiguousRotation) },
+                None,
+            ) => Some(then),
+            _ => None,
+        }
+    }
+
+    /// Takes in that the login had been ended when the daemon last ran.
+    pub fn recall_end(&mut self, because: SignedOut) {
+        self.renewal = Renewal::Impossible { then: because };
     }
 }
