@@ -247,7 +247,7 @@ impl Shelf {
     async fn spill(&mut self, account: &Account, held: &Held, Fate { doubt, ended }: Fate) {
         let Held::SignedIn(tokens) = held else { return };
         if let Err(error) = self.carry_over(account, tokens, doubt, Place::Spill).await {
-            tracing::warn!(account = %account.name, error = told(&error), "what is known of a lost answer would end with the daemon");
+            tracing::debug!(account = %account.name, error = told(&error), "what is known of a lost answer would end with the daemon");
         }
         let (generation, fingerprint) = (self.generation, account.fingerprint());
         let tokens = (**tokens).clone();
