@@ -253,8 +253,11 @@ impl Owner {
             return Outcome::Unsent(Failure::transient("the renewal ended abnormally: see the daemon's log"));
         }
         match self.shelf.left(&self.account).await {
-            Ok(Some(left)) => self.replay(errand, &left).await,
-            Ok(None) => {
+            Ok(Some(left)) if left.intent.doubt.presentations == errand.doubt.presentations => {
+                self.replay(errand, &left).await
+            }
+            // It wrote nothing down: what is there is about an earlier presentation.
+            Ok(Some(_) | None) => {
                 Outcome::Unsent(Failure::transient("the renewal ended abnormally: see the daemon's log"))
             }
             Err(_) => lost("the renewal ended abnormally: see the daemon's log"),

@@ -208,3 +208,17 @@ async fn an_outage_that_outlasts_the_grace_leaves_nothing_but_the_last_minute() 
     pass(15 * MINUTE).await;
     assert_eq!(presented(&world).len(), within_grace + 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_before_a_token_is_presented_again_counts_for_nothing() {
+    let world = world(Profile::Unknown, |ledger| ledger.lost_before = 1).await;
+    while presented(&world).is_empty() {
+        pass(SECOND / 4).await;
+    }
+    world.issuer.set(|ledger| ledger.panics = true);
+    pass(MINUTE).await;
+    world.issuer.set(|ledger| ledger.panics = false);
+    pass(5 * MINUTE).await;
+    assert_eq!(presented(&world), [1, 1]);
+    assert_eq!(name(&world.token().await.unwrap()), "at-2");
+}
