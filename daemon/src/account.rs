@@ -4,6 +4,7 @@ pub mod registry;
 pub(crate) mod suggestion;
 
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 
 use keyfob_protocol::account::{AccountName, GrantKind};
@@ -15,7 +16,7 @@ use crate::flyte::discovery::Discoveries;
 use crate::flyte::{Endpoint, Plaintext};
 use crate::grant::TokenSource;
 use crate::grant::authorization_code::{AuthorizationCode, BrowserLogin};
-use crate::grant::binding::Binding;
+use crate::grant::binding::{Binding, Lessons};
 use crate::grant::client_credentials::ClientCredentials;
 use crate::grant::command::{Command, Program};
 use crate::grant::device_code::DeviceCode;
@@ -103,6 +104,8 @@ pub struct Means {
     pub environment: Environment,
     /// What Flyte endpoints say, for all accounts together.
     pub flyte: Discoveries,
+    /// What issuers have shown of how they bind tokens to keys.
+    pub lessons: Lessons,
 }
 
 /// How tokens are obtained from an issuer: a closed set, matched in full.
@@ -187,7 +190,7 @@ impl Account {
     /// Returns what obtains this account's tokens.
     pub fn source(&self, means: &Means) -> Arc<dyn TokenSource> {
         match &self.provider {
-            Provider::Issuer(issuer) => issuer.source(means),
+            Provider::Issuer(issuer) => issuer.source(&self.name, means),
             Provider::Program(program) => Arc::new(Command {
                 program: program.clone(),
                 clock: means.clock.clone(),
@@ -250,12 +253,13 @@ impl IssuerSettings {
         loopback.into_iter().chain(trust).chain(plaintext).map(str::to_owned).collect()
     }
 
-    fn source(&self, means: &Means) -> Arc<dyn TokenSource> {
+    fn source(&self, account: &AccountName, means: &Means) -> Arc<dyn TokenSource> {
         let http = means.http.under(&self.transport);
         let site = match &self.site {
             Site::Issuer(server) => issuer::Site::Issuer(Discovery::new(server.clone(), http.clone())),
             Site::Flyte(endpoint) => issuer::Site::Flyte(means.flyte.of(endpoint, &http, &self.transport)),
         };
+        let known_as = iter::once(account.to_string()).chain(self.identity()).collect();
         let issuer = Arc::new(Issuer {
             site,
             http,
@@ -265,7 +269,7 @@ impl IssuerSettings {
             extra: self.extra.clone(),
             loopback: self.loopback,
             environment: means.environment.clone(),
-            binding: Binding::new(self.dpop),
+            binding: Binding::new(self.dpop, means.lessons.of(known_as)),
         });
         match self.grant {
             Grant::AuthorizationCode => Arc::new(AuthorizationCode { issuer, browser: self.browser.clone() }),
@@ -293,6 +297,7 @@ mod tests {
             http: Http::new().unwrap(),
             environment: Environment::from_own([]),
             flyte: Discoveries::new(std::path::Path::new("/dev/null"), clock.clone()),
+            lessons: Lessons::default(),
             clock,
         }
     }

@@ -4,7 +4,7 @@
 //! task of the account. `renew` cannot ask a person; only `begin_login` can.
 
 pub mod authorization_code;
-pub(crate) mod binding;
+pub mod binding;
 pub(crate) mod client_credentials;
 pub mod command;
 pub(crate) mod device_code;

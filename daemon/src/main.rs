@@ -30,6 +30,7 @@ use keyfob_daemon::config::environment::Environment;
 use keyfob_daemon::config::{Config, ConfigError};
 use keyfob_daemon::flyte::discovery::Discoveries;
 use keyfob_daemon::flyte::keyring::Keyrings;
+use keyfob_daemon::grant::binding::Lessons;
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
 use keyfob_daemon::oauth::transport::Transport;
@@ -185,6 +186,7 @@ fn serve(
         clock: clock.clone(),
         environment: program::Environment::from_own(variables.clone()),
         flyte: Discoveries::new(&places.paths.state, clock.clone()),
+        lessons: Lessons::default(),
     };
     let environment = variables.into_iter().collect();
     let sources = Box::new(move |account: &Account| account.source(&means));

@@ -3,7 +3,9 @@
 //! The tools that get our access tokens send them alone. So an issuer that binds those as well is asked without a key from
 //! then on. The thing to get wrong: its answer has spent the person's code, so the login is begun anew, and once.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::grant::issuer::{Issuer, Known, Site};
 use crate::oauth::dpop;
@@ -21,26 +23,46 @@ const NOT_REQUIRED: &str = "write dpop = \"auto\" to go without";
 #[derive(Debug, Default)]
 pub(crate) struct Binding {
     policy: DpopPolicy,
+    shown: Arc<Shown>,
+}
+
+/// What an issuer has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
     /// Whether a key does harm here: access tokens get bound to it, or our proofs are not understood.
     does_harm: AtomicBool,
     /// Whether the login that is under way was where that showed, and nobody has asked yet.
     has_taught: AtomicBool,
 }
 
+/// What the issuers of all accounts have shown. It outlives a reload of the settings, and logins that are under way then.
+#[derive(Clone, Debug, Default)]
+pub struct Lessons(Arc<Mutex<BTreeMap<Vec<String>, Arc<Shown>>>>);
+
+impl Lessons {
+    /// Returns what the issuer of an account has shown. The account goes by its name and all that its tokens are bound to.
+    pub(crate) fn of(&self, account: Vec<String>) -> Arc<Shown> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of accounts that are gone go with them.
+        known.retain(|_, shown| Arc::strong_count(shown) > 1);
+        Arc::clone(known.entry(account).or_default())
+    }
+}
+
 impl Binding {
-    /// Begins with what the settings say.
-    pub(crate) fn new(policy: DpopPolicy) -> Self {
-        Self { policy, ..Self::default() }
+    /// Goes by what the settings say and what the issuer has shown.
+    pub(crate) fn new(policy: DpopPolicy, shown: Arc<Shown>) -> Self {
+        Self { policy, shown }
     }
 
     /// Tells whether the login that has just failed would go well if it were begun anew.
     pub(crate) fn has_taught(&self) -> bool {
-        self.has_taught.load(Ordering::Relaxed)
+        self.shown.has_taught.load(Ordering::Relaxed)
     }
 
     /// Tells, once, whether the login that has just failed would go well if it were begun anew.
     pub(crate) fn begins_anew(&self) -> bool {
-        self.has_taught.swap(false, Ordering::Relaxed)
+        self.shown.has_taught.swap(false, Ordering::Relaxed)
     }
 
     /// Takes in why a login brought nothing, and says what helps.
@@ -60,8 +82,8 @@ impl Binding {
         }
         let helps = match self.policy {
             DpopPolicy::Auto => {
-                self.does_harm.store(true, Ordering::Relaxed);
-                self.has_taught.store(true, Ordering::Relaxed);
+                self.shown.does_harm.store(true, Ordering::Relaxed);
+                self.shown.has_taught.store(true, Ordering::Relaxed);
                 BEGUN_ANEW
             }
             DpopPolicy::Off | DpopPolicy::Require => NOT_REQUIRED,
@@ -76,7 +98,7 @@ impl Binding {
     pub(crate) fn taught_by_renewal(&self, mut kind: Kind, proof_key: Option<&ProofKey>) -> Kind {
         if let (Kind::KeyBound { remedy }, Some(_)) = (&mut kind, proof_key) {
             // The key in force stays with its refresh token; the next login has none.
-            self.does_harm.store(true, Ordering::Relaxed);
+            self.shown.does_harm.store(true, Ordering::Relaxed);
             *remedy = LOG_IN_AGAIN;
         }
         kind
@@ -84,7 +106,7 @@ impl Binding {
 
     /// Returns a key for a login at an issuer that takes proofs, or does not.
     fn key(&self, dpop: Dpop, host: &str) -> Result<Option<ProofKey>, Failure> {
-        self.has_taught.store(false, Ordering::Relaxed);
+        self.shown.has_taught.store(false, Ordering::Relaxed);
         match (self.policy, dpop) {
             (DpopPolicy::Off, _) | (DpopPolicy::Auto, Dpop::Lacking) => return Ok(None),
             (DpopPolicy::Require, Dpop::Lacking) => {
@@ -93,7 +115,9 @@ impl Binding {
                      \"auto\", or ask the issuer's administrator for DPoP"
                 )));
             }
-            (DpopPolicy::Auto, Dpop::Supported) if self.does_harm.load(Ordering::Relaxed) => return Ok(None),
+            (DpopPolicy::Auto, Dpop::Supported) if self.shown.does_harm.load(Ordering::Relaxed) => {
+                return Ok(None);
+            }
             (DpopPolicy::Auto | DpopPolicy::Require, Dpop::Supported) => {}
         }
         dpop::fresh_key().map(Some).map_err(|not| Failure::transient(not.to_string()))
@@ -130,7 +154,6 @@ impl Issuer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use base64::Engine;
@@ -159,7 +182,7 @@ mod tests {
     fn device_code(server: &ScriptedServer, policy: DpopPolicy, dpop: Dpop) -> DeviceCode {
         let endpoints = Endpoints { dpop, ..server.endpoints() };
         let issuer = Issuer::fake(endpoints, ClientAuthentication::None);
-        let binding = Binding::new(policy);
+        let binding = Binding::new(policy, Arc::default());
         DeviceCode(Arc::new(Issuer { binding, http: Http::of(&Transport::default()), ..issuer }))
     }
 
@@ -311,5 +334,23 @@ mod tests {
         let failure = source.adopt("RT".into()).await.unwrap_err();
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
         assert_eq!(server.requests().len(), 1);
+    }
+
+    #[test]
+    fn what_an_issuer_has_shown_outlives_a_reload_and_is_about_one_account_9449_4() {
+        let lessons = Lessons::default();
+        let binding = |name: &str| Binding::new(DpopPolicy::Auto, lessons.of(vec![name.to_owned()]));
+        let (before, key) = (binding("prod"), dpop::fresh_key().unwrap());
+        let bound = Error { host: "i".to_owned(), kind: Kind::KeyBound { remedy: "" } };
+        before.taught(bound, Some(&key));
+        let (after, other) = (binding("prod"), binding("other"));
+        assert!(!other.begins_anew());
+        assert!(after.begins_anew(), "the login that was under way failed");
+        assert!(!before.begins_anew(), "it is begun anew once");
+        assert!(after.key(Dpop::Supported, "i").unwrap().is_none(), "it is to be learned again");
+        assert!(other.key(Dpop::Supported, "i").unwrap().is_some());
+        drop((before, after));
+        let once_more = binding("prod");
+        assert!(once_more.key(Dpop::Supported, "i").unwrap().is_some(), "what nobody needs is kept");
     }
 }

@@ -500,7 +500,8 @@ mod tests {
         }
         let asked = server.requests().len();
         let issuer = Arc::into_inner(by_flyte(&flyte, ClientId::FromEndpoint, "")).unwrap();
-        let issuer = Issuer { binding: Binding::new(crate::oauth::DpopPolicy::Off), ..issuer };
+        let issuer =
+            Issuer { binding: Binding::new(crate::oauth::DpopPolicy::Off, Arc::default()), ..issuer };
         assert!(issuer.proof_key(&issuer.known().await.unwrap()).await.unwrap().is_none());
         assert_eq!(server.requests().len(), asked);
     }
