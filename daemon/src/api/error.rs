@@ -15,7 +15,7 @@ use crate::grant::Wanted;
 use crate::store::StoreError;
 use crate::token::Target;
 use crate::token::failure::{Failure, Message, told};
-use crate::token::state::{Means, SignedOut, Unavailable};
+use crate::token::state::{Means, Renewal, SignedOut, Unavailable};
 
 /// An error on its way out.
 #[derive(Debug)]
@@ -159,8 +159,14 @@ pub(super) fn failure(failure: &Failure, view: &View) -> ErrorBody {
     let account = &view.account.name;
     match failure {
         Failure::Transient { message, .. } | Failure::Ambiguous { message } => {
+            let hint = match view.state.renewal() {
+                Renewal::Impossible { .. } => format!("run: keyfob login {account}"),
+                Renewal::Due { .. } | Renewal::OnDemand { .. } | Renewal::InFlight { .. } => {
+                    "keyfob tries again by itself; run: keyfob status".to_owned()
+                }
+            };
             ErrorBody::new(ErrorCode::Unavailable, format!("{account} could not be renewed: {message}"))
-                .with_hint("keyfob tries again by itself; run: keyfob status")
+                .with_hint(hint)
         }
         // Without a login there is none to begin anew.
         Failure::Refused { .. } if view.state.means() == Means::Login => {

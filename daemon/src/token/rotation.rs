@@ -13,9 +13,6 @@ use crate::token::{AccessToken, RefreshToken, schedule};
 /// is right where the issuer never saw it, and where it forgives; a third time helps nobody whom the second did not.
 pub const MOST_BY_ITSELF: u32 = 2;
 
-/// How often it is presented at all: once more when the person is there anyway, in place of a login.
-pub const MOST_EVER: u32 = 3;
-
 /// How often it is presented by itself within a grace that the settings state: the issuer has said that it does not mind,
 /// and a daemon that keeps crashing must not give a login up over it. A request that fails so often has other trouble.
 const MOST_IN_GRACE: u32 = 10;
@@ -50,6 +47,17 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// Returns how often a refresh token is presented at all: once more than by itself, when the person is there anyway, in
+    /// place of a login.
+    #[must_use]
+    pub fn most_ever(self) -> u32 {
+        let by_itself = match self {
+            Self::Grace(_) => MOST_IN_GRACE,
+            Self::Unknown | Self::None | Self::Strict => MOST_BY_ITSELF,
+        };
+        by_itself.saturating_add(1)
+    }
+
     /// Returns what is known about a refresh token: what the settings say, or else what it has shown.
     #[must_use]
     pub fn learned(self, refresh: Option<&RefreshToken>) -> Self {

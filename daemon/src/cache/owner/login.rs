@@ -31,7 +31,7 @@ impl Owner {
             self.end_login(LoginProgress::Cancelled);
         }
         if self.login_step.is_none() && self.last_try.is_none() {
-            match self.own.state.begin_last_try() {
+            match self.own.state.begin_last_try(self.account.rotation()) {
                 Some(refresh) => {
                     self.last_try = Some(flow);
                     self.send_out(Wanted::Own, Some(refresh));

@@ -6,7 +6,7 @@
 use crate::clock::Moment;
 use crate::token::RefreshToken;
 use crate::token::failure::Failure;
-use crate::token::rotation::{self, Doubt, MOST_EVER, Profile, Remedy};
+use crate::token::rotation::{self, Doubt, Profile, Remedy};
 use crate::token::schedule::Jitter;
 use crate::token::state::{Held, Renewal, SignedOut, TokenState};
 
@@ -58,15 +58,15 @@ impl TokenState {
 
     /// Tells whether a refresh token that nothing but a login helps has a last chance: to be presented when a person is
     /// there, in place of asking them to log in.
-    pub fn has_last_try(&self) -> bool {
+    pub fn has_last_try(&self, profile: Profile) -> bool {
         let is_given_up = self.renewal == Renewal::Impossible { then: SignedOut::AmbiguousRotation };
         let is_held = matches!(&self.held, Held::SignedIn(tokens) if tokens.refresh.is_some());
-        is_given_up && is_held && self.doubt.is_some_and(|doubt| doubt.presentations < MOST_EVER)
+        is_given_up && is_held && self.doubt.is_some_and(|doubt| doubt.presentations < profile.most_ever())
     }
 
     /// Notes that the last try has begun, and returns the refresh token to make it with.
-    pub fn begin_last_try(&mut self) -> Option<RefreshToken> {
-        if !self.has_last_try() {
+    pub fn begin_last_try(&mut self, profile: Profile) -> Option<RefreshToken> {
+        if !self.has_last_try(profile) {
             return None;
         }
         self.renewal = Renewal::InFlight { failures: self.failures() };
