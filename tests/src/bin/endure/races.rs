@@ -1,18 +1,17 @@
 //! two daemons and fifty shims that may start one are started at once, when a renewal is due.
 
-use std::fs::{self, File};
+use std::fs;
 use std::time::Duration;
 
 use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::patience::{SOON, eventually, now};
 use integration_tests::process::{Output, Process};
 use integration_tests::shim;
-use rustix::fs::{FlockOperation, flock};
 
 use crate::fleet::Fleet;
 use crate::options::{GRACE, Options};
 use crate::report::Report;
-use crate::vault::{Standing, judge};
+use crate::vault::{Standing, is_free, judge};
 
 const SHIMS: usize = 50;
 /// Homes that take turns: each renews every ten seconds at most.
@@ -131,7 +130,7 @@ fn finish(fleet: &Fleet, mut daemons: [Process; 2], tally: &mut Tally) {
     let stopped = shim::run(home, &["stop"]);
     assert_eq!(stopped.status, 0, "{stopped:?}");
     eventually(SOON, "the daemon has left", || {
-        fleet.daemon.try_api("GET", "/healthz").is_none() && is_free(fleet)
+        fleet.daemon.try_api("GET", "/healthz").is_none() && is_free(fleet.daemon.home())
     });
     for daemon in &mut daemons {
         daemon.wait();
@@ -142,10 +141,4 @@ fn finish(fleet: &Fleet, mut daemons: [Process; 2], tally: &mut Tally) {
 fn serves(fleet: &Fleet, pid: u32) -> bool {
     let lock = fs::read_to_string(fleet.daemon.home().path("state/keyfob/lock")).unwrap_or_default();
     lock.trim() == pid.to_string()
-}
-
-/// Tells whether no process has the state directory any more.
-fn is_free(fleet: &Fleet) -> bool {
-    let lock = File::open(fleet.daemon.home().path("state/keyfob/lock")).unwrap();
-    flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
 }

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::time::SystemTime;
 
 use integration_tests::home::Home;
 use integration_tests::issuer::FakeIssuer;
+use integration_tests::patience::{SOON, eventually};
 use keyfob_daemon::clock::Clock;
 use keyfob_daemon::store::key::KeyChoice;
 use keyfob_daemon::store::{Location, Sources, Store};
+use rustix::fs::{FlockOperation, flock};
 use secrecy::ExposeSecret;
 
 /// How a login stands, by the issuer's ledger and the daemon's store.
@@ -92,5 +94,17 @@ fn held(home: &Home, accounts: &[String]) -> BTreeMap<String, Option<String>> {
         let record = store.load(&name.parse().expect("an account's name")).expect("a record can be read")?;
         record.tokens.refresh.map(|refresh| refresh.secret.expose_secret().to_owned())
     };
-    accounts.iter().map(|name| (name.clone(), refresh_token(name))).collect()
+    let held = accounts.iter().map(|name| (name.clone(), refresh_token(name))).collect();
+    drop(store);
+    // A process that is being started elsewhere holds what we had open until it becomes another program.
+    eventually(SOON, "nobody has the state directory", || is_free(home));
+    held
+}
+
+/// Tells whether no process has the state directory any more.
+pub(crate) fn is_free(home: &Home) -> bool {
+    let lock = File::open(home.path("state/keyfob/lock")).expect("the lock has a file");
+    let is_free = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    // Whoever inherited it meanwhile has no lock by it.
+    is_free && flock(&lock, FlockOperation::Unlock).is_ok()
 }
