@@ -223,11 +223,22 @@ impl Daemon {
     /// Begins a login over the API, and returns the page and the code as soon as they are known.
     #[track_caller]
     pub fn begin_login(&self, account: &str) -> (String, String) {
+        self.begin_login_if_needed(account)
+            .unwrap_or_else(|| panic!("nobody is asked for anything\n{}", self.log()))
+    }
+
+    /// Begins a login over the API, and returns the page and the code as soon as they are known; nothing where a refresh token
+    /// that had one more chance took it, so that nobody is asked.
+    #[track_caller]
+    pub fn begin_login_if_needed(&self, account: &str) -> Option<(String, String)> {
         let path = format!("/v1/accounts/{account}/login");
         let begun = self.api("POST", &path);
         assert_eq!(begun.status, 200, "{begun:?}\n{}", self.log());
         found(SOON, "a code to type", || {
             let login = self.api("GET", &path).json::<LoginStatus>().login;
+            if login == LoginState::SignedIn {
+                return Some(None);
+            }
             let LoginState::Asking { prompt, .. } = login else {
                 assert!(login.is_pending(), "the login ended: {login:?}\n{}", self.log());
                 return None;
@@ -235,7 +246,7 @@ impl Daemon {
             let LoginPrompt::EnterCode { verification_uri, user_code, .. } = prompt else {
                 panic!("not a prompt for a code: {prompt:?}");
             };
-            Some((verification_uri, user_code))
+            Some(Some((verification_uri, user_code)))
         })
     }
 
