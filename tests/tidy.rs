@@ -109,7 +109,7 @@ const CHECKLIST: [(&str, &[&str]); 17] = [
     ("OpenID Connect Core, the claims of an ID token", &["oidc_1"]),
     (
         "Rotation: kills and panics at each step, power loss, lost answers, two daemons, disks that take nothing",
-        &["r1", "r4", "r5", "r6", "r9", "r10", "r11", "r12", "r13", "r14", "r15"],
+        &["r1", "r4", "r5", "r6", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "r16"],
     ),
     (
         "When it is due, how often, in outages and in crowds, and under clocks that jump or stand still",
