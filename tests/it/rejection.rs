@@ -18,7 +18,8 @@ fn who_asks_again_for_a_token_that_was_taken_back_gets_one_that_works_and_its_bu
     let burst = found(SOON, "a burst that is refused", || {
         let mut burst: Vec<_> = (0..4).map(|_| shim::spawn(daemon.home(), &["token"])).collect();
         let tokens: Vec<_> = burst.iter_mut().map(|tool| tool.wait().stdout.trim_end().to_owned()).collect();
-        tokens.iter().any(|token| *token != first).then_some(tokens)
+        // The five seconds may be over in the middle of one.
+        (!tokens.contains(&first)).then_some(tokens)
     });
     assert!(issuer.honours(&burst[0]), "{burst:?}\n{}", daemon.log());
     assert!(burst.iter().all(|token| *token == burst[0]), "{burst:?}");
