@@ -54,8 +54,6 @@ pub(super) enum Outcome {
     Unsent(Failure),
     /// It failed, and the refresh token was presented.
     Failed(Unread),
-    /// Nobody knows: it ended abnormally.
-    Abandoned,
 }
 
 /// The renewals that are under way: one at most for each target, and for a login one in all.
@@ -108,8 +106,8 @@ impl Attempts {
         }
     }
 
-    /// Waits for the outcome of one, for ever if there is none.
-    pub(super) async fn finished(&mut self) -> (Attempt, Outcome) {
+    /// Waits for the outcome of one, for ever if there is none. One that ended abnormally has no outcome.
+    pub(super) async fn finished(&mut self) -> (Attempt, Option<Outcome>) {
         let (index, outcome) = poll_fn(|context| {
             for (index, attempt) in self.0.iter_mut().enumerate() {
                 if let Poll::Ready(outcome) = Pin::new(&mut attempt.task).poll(context) {
@@ -119,11 +117,8 @@ impl Attempts {
             Poll::Pending
         })
         .await;
-        let outcome = outcome.unwrap_or_else(|error| {
-            tracing::error!(%error, "a renewal ended abnormally");
-            Outcome::Abandoned
-        });
-        (self.0.swap_remove(index), outcome)
+        let outcome = outcome.inspect_err(|error| tracing::error!(%error, "a renewal ended abnormally"));
+        (self.0.swap_remove(index), outcome.ok())
     }
 }
 

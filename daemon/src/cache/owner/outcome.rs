@@ -32,16 +32,19 @@ impl Owner {
     }
 
     /// Takes in the outcome of an attempt: stores new tokens, then tells everybody who waits, the error as well.
-    pub(super) async fn conclude(&mut self, attempt: Attempt, outcome: Outcome) {
+    pub(super) async fn conclude(&mut self, attempt: Attempt, outcome: Option<Outcome>) {
         let Attempt { errand, is_current, .. } = attempt;
-        let is_lost = is_current && matches!(outcome, Outcome::Abandoned);
-        let outcome = if is_lost { self.recover(&errand).await } else { outcome };
-        if !is_current {
-            self.drop_overtaken(outcome).await;
-        } else if let Wanted::Other(target) = errand.wanted.clone() {
-            self.conclude_for(&target, &errand, outcome).await;
+        if is_current {
+            let outcome = match outcome {
+                Some(outcome) => outcome,
+                None => self.recover(&errand).await,
+            };
+            match &errand.wanted {
+                Wanted::Other(target) => self.conclude_for(target, &errand, outcome).await,
+                Wanted::Own => self.conclude_own(&errand, outcome).await,
+            }
         } else {
-            self.conclude_own(&errand, outcome).await;
+            self.drop_overtaken(outcome).await;
         }
         self.variants.publish();
         self.publish();
@@ -76,7 +79,6 @@ impl Owner {
             Outcome::Overtaken(record) => self.adopt_later(record).await,
             Outcome::Unsent(failure) => self.fail_own(errand, failure).await,
             Outcome::Failed(unread) => self.fail_presented(errand, unread).await,
-            Outcome::Abandoned => {}
         }
         if let Some(flow) = flow {
             self.end_last_try(errand).await;
@@ -114,14 +116,16 @@ impl Owner {
 
     /// Drops what came of a renewal that a login or a logout overtook. After a logout it is handed back. After a login it
     /// is not: many issuers take it for the end of all that the person granted to this client, the new login included.
-    async fn drop_overtaken(&mut self, outcome: Outcome) {
+    async fn drop_overtaken(&mut self, outcome: Option<Outcome>) {
         tracing::warn!(account = %self.account.name, "dropped the outcome of a renewal: a login or logout overtook it");
         self.dropped = self.dropped.saturating_add(1);
         self.shelf.end_rotation(&self.account).await;
         match (outcome, self.own.state.held(self.clock.now().moment)) {
-            (Outcome::Renewed(tokens), Held::SignedOut(_)) => drop(tokio::spawn(self.source.revoke(tokens))),
-            (Outcome::Renewed(_), Held::SignedIn(_))
-            | (Outcome::Overtaken(_) | Outcome::Unsent(_) | Outcome::Failed(_) | Outcome::Abandoned, _) => {}
+            (Some(Outcome::Renewed(tokens)), Held::SignedOut(_)) => {
+                drop(tokio::spawn(self.source.revoke(tokens)));
+            }
+            (Some(Outcome::Renewed(_)), Held::SignedIn(_))
+            | (Some(Outcome::Overtaken(_) | Outcome::Unsent(_) | Outcome::Failed(_)) | None, _) => {}
         }
     }
 
@@ -249,18 +253,17 @@ impl Owner {
 
     /// Finds out what an attempt of this daemon came to that ended abnormally.
     async fn recover(&mut self, errand: &Errand) -> Outcome {
+        const ENDED: &str = "the renewal ended abnormally: see the daemon's log";
         if errand.refresh.is_none() {
-            return Outcome::Unsent(Failure::transient("the renewal ended abnormally: see the daemon's log"));
+            return Outcome::Unsent(Failure::transient(ENDED));
         }
         match self.shelf.left(&self.account).await {
             Ok(Some(left)) if left.intent.doubt.presentations == errand.doubt.presentations => {
                 self.replay(errand, &left).await
             }
             // It wrote nothing down: what is there is about an earlier presentation.
-            Ok(Some(_) | None) => {
-                Outcome::Unsent(Failure::transient("the renewal ended abnormally: see the daemon's log"))
-            }
-            Err(_) => lost("the renewal ended abnormally: see the daemon's log"),
+            Ok(Some(_) | None) => Outcome::Unsent(Failure::transient(ENDED)),
+            Err(_) => lost(ENDED),
         }
     }
 

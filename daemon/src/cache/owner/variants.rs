@@ -157,9 +157,6 @@ impl Owner {
                 }
                 Err(failure)
             }
-            Outcome::Abandoned => {
-                Err(Failure::transient("the renewal ended abnormally: see the daemon's log"))
-            }
         }
     }
 
