@@ -29,7 +29,7 @@ use crate::oauth::token_endpoint::{self, Exchange};
 use crate::oauth::{Client, ClientId, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp, Server};
 use crate::token::answered::{Answered, Purpose, Terms};
 use crate::token::failure::Failure;
-use crate::token::{RefreshToken, Scope, Target, TokenSet};
+use crate::token::{RefreshToken, Target, TokenSet};
 
 /// How long the issuer that a Flyte endpoint names may be looked for. Whoever logs in or out waits for it, and for what they
 /// came for after that.
@@ -155,7 +155,8 @@ impl Issuer {
         Request { http: &self.http, endpoint, credentials, started: self.clock.now(), proof_key: None }
     }
 
-    /// Exchanges something for tokens at the token endpoint, once. `wanted` is what is asked for.
+    /// Exchanges something for tokens at the token endpoint, once; a refresh token goes by [`Issuer::rotation`]. `wanted` is
+    /// what is asked for.
     pub(crate) async fn exchange(
         &self,
         known: &Known,
@@ -164,16 +165,8 @@ impl Issuer {
         wanted: &Wanted,
     ) -> Result<TokenSet, Error> {
         let request = self.request(&known.endpoints.token, credentials);
-        // A renewal that asks for nothing gets what was granted, which may be less than the settings ask for.
-        let granted_before = Scope::default();
         let terms = token_endpoint::Terms {
-            scope: match exchange {
-                Exchange::RefreshToken { wanted: None, .. } => &granted_before,
-                Exchange::RefreshToken { wanted: Some(_), .. }
-                | Exchange::AuthorizationCode { .. }
-                | Exchange::DeviceCode { .. }
-                | Exchange::ClientCredentials(_) => &wanted.target(&known.target).scope,
-            },
+            scope: &wanted.target(&known.target).scope,
             issuer: known.endpoints.issuer.as_deref(),
             extra: &self.extra,
         };
@@ -226,8 +219,8 @@ impl Issuer {
     ) -> Result<TokenSet, Unread> {
         let key = presented.proof_key.as_ref();
         token_endpoint::read(answered, key, self.clock.now()).map_err(|unread| {
-            let host = answered.terms.origin.rsplit('/').next().unwrap_or_default();
-            let host = host.rsplit_once(':').map_or(host, |(host, _)| host).to_owned();
+            let origin = &answered.terms.origin;
+            let host = origin.split_once("://").map_or(&**origin, |(_, host)| host).to_owned();
             let kind = self.binding.taught_by_renewal(unread.kind.without(secrets.iter()), key);
             let error = Error { host, kind };
             Unread {
@@ -309,7 +302,7 @@ impl Issuer {
             http,
             clock: Clock::system(),
             client: Client { id: ClientId::Given("cli".to_owned()), authentication },
-            target: Target { scope: Scope::parse("all"), ..Target::default() },
+            target: Target { scope: crate::token::Scope::parse("all"), ..Target::default() },
             extra: ExtraParameters::default(),
             loopback: LoopbackHttp::Allowed,
             environment: Environment::from_own([]),
