@@ -140,17 +140,14 @@ impl Clock {
 
     /// Returns the moment that a stamp means: by the boot clock within the same boot, else by the wall clock.
     pub fn moment(&self, stamp: &Stamp) -> Moment {
-        if self.is_of_this_boot(stamp) { Moment(stamp.since_boot) } else { self.now().moment_at(stamp.wall) }
+        let is_of_this_boot = stamp.boot == self.boot && !self.boot.0.is_empty();
+        if is_of_this_boot { Moment(stamp.since_boot) } else { self.now().moment_at(stamp.wall) }
     }
 
     /// Tells whether nobody knows how long ago a stamp was made: the clock has not even come to it. It was set back, or has
     /// lost its battery.
     pub fn has_lost_count_since(&self, made: &Stamp) -> bool {
         self.moment(made) > self.now().moment.after(SET_RIGHT)
-    }
-
-    fn is_of_this_boot(&self, stamp: &Stamp) -> bool {
-        stamp.boot == self.boot && !self.boot.0.is_empty()
     }
 
     /// Returns the beginning and the end of a life. By a wall clock that has gone back behind its beginning, as one without

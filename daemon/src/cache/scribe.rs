@@ -10,7 +10,6 @@ use keyfob_protocol::account::AccountName;
 use crate::cache::attempt::Outcome;
 use crate::cache::shelf::call;
 use crate::store::{Begun, Intent, Journal, Place, Store, StoreError};
-
 use crate::token::answered::Answered;
 use crate::token::failure::{Failure, told};
 

@@ -1,10 +1,10 @@
 //! Where tokens and journals go while the state directory cannot be written: full, read-only or broken.
 //!
 //! The runtime directory is in memory and ends with the machine's boot, so this is no store but a refuge: whatever the
-//! state directory has of the same generation or a later one is better. Where not even that takes a record, whoever keeps
-//! descriptors for us may. It is opened anew at each use, since it comes and
-//! goes with the sessions of its user. The thing to get wrong: daemons with other state directories have the same
-//! runtime directory, so each has a part of its own, named after its state directory.
+//! state directory has of the same generation or a later one is better. It is opened anew at each use, since it comes and
+//! goes with the sessions of its user. Where not even that takes a record, whoever keeps descriptors for us may. The
+//! thing to get wrong: daemons with other state directories have the same runtime directory, so each has a part of its
+//! own, named after its state directory.
 
 use std::path::{Path, PathBuf};
 
