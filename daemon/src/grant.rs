@@ -60,8 +60,10 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Takes over a refresh token that another client obtained from the same issuer. Bounded in time by itself.
-    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>>;
+    /// Gets all ready to take over a refresh token that another client obtained from the same issuer: it is exchanged at
+    /// once, so that the other's copy of a rotating token is dead from there on and not at some later time. Bounded in time
+    /// by itself; until it is done nothing is spent, so that it can be dropped.
+    fn adopt(&self, refresh: SecretString) -> Adoption;
 
     /// Asks the issuer to take tokens back (RFC 7009). Bounded in time by itself.
     fn revoke(&self, tokens: TokenSet) -> Pending<Result<Revoked, Failure>>;
@@ -74,6 +76,9 @@ pub enum Renewal {
     /// A request with a refresh token.
     Ready(Rotation),
 }
+
+/// A refresh token of another client, bound to the origin that it goes to, and the request with it.
+pub type Adoption = Pending<Result<(RefreshToken, Rotation), Failure>>;
 
 impl fmt::Debug for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

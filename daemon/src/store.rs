@@ -55,7 +55,7 @@ use crate::store::spill::Spill;
 pub use crate::store::choice::KeyPlace;
 pub use crate::store::directory::{FileError, Problem};
 pub use crate::store::error::{OpenError, StoreError};
-pub use crate::store::journal::{Begun, Intent, Journal, Left, Place};
+pub use crate::store::journal::{Adopted, Begun, Intent, Journal, Left, Place};
 pub use crate::store::key_file::Credential;
 pub use crate::store::keyring::Keyring;
 pub use crate::store::login::PendingLogin;

@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use integration_tests::config::{self, HEAD};
 use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
+use integration_tests::http::{self, Request};
 use integration_tests::issuer::FakeIssuer;
-use integration_tests::issuer::settings::Settings;
+use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::keyring::Keyring;
 use integration_tests::patience::{SOON, eventually};
 use keyfob_protocol::account::AccountState;
@@ -147,6 +148,37 @@ fn a_session_that_came_to_nothing_durable_stays_where_it_is() {
 }
 
 #[test]
+fn a_session_that_is_being_taken_over_survives_a_crash_once_the_answer_is_here() {
+    for step in ["K6", "K7", "K8", "K9", "K10", "K11"] {
+        let (issuer, mut daemon) = killed_in_mid_import(step);
+        daemon.start_again();
+        let token = daemon.token("flyte").access_token;
+        assert!(issuer.honours(&token), "{step}: {}", daemon.log());
+        let ledger = issuer.ledger();
+        assert_eq!((ledger.families.len(), ledger.requests("refresh_token").len()), (1, 1), "{step}");
+        assert_eq!(ledger.violations, [""; 0], "{step}");
+        // What a logout hands back is what the daemon holds.
+        let live = ledger.families[0].live().unwrap().token.clone();
+        daemon.api("DELETE", "/v1/accounts/flyte/session");
+        assert!(issuer.ledger().revoked.contains(&live), "{step}: it holds another refresh token");
+    }
+}
+
+#[test]
+fn a_session_whose_answer_died_with_the_daemon_is_said_to_be_lost_and_not_presented_again() {
+    for step in ["K4", "K5"] {
+        let (issuer, mut daemon) = killed_in_mid_import(step);
+        daemon.start_again();
+        eventually(SOON, "the daemon says that an import was lost", || {
+            daemon.log().contains("import it again, or log in")
+        });
+        daemon.restart();
+        assert_eq!(daemon.account("flyte").state, AccountState::SignedOut);
+        assert_eq!(issuer.ledger().requests("refresh_token").len(), 1, "{step}");
+    }
+}
+
+#[test]
 fn sessions_that_shadow_the_command_are_named_and_left_alone() {
     let issuer = FakeIssuer::start(Settings::default());
     let keyring = Keyring::unlocked();
@@ -225,6 +257,26 @@ fn session(issuer: &FakeIssuer) -> String {
     client.log_in("prod");
     client.stop();
     issuer.ledger().families.last().unwrap().refresh_tokens[0].token.clone()
+}
+
+/// Returns a daemon that was killed at a step of taking over a session, and its issuer, which takes no token twice.
+fn killed_in_mid_import(step: &str) -> (FakeIssuer, Daemon) {
+    let issuer = FakeIssuer::start(Settings { rotation: Rotation::Strict, ..Settings::default() });
+    let refresh = session(&issuer);
+    let mut daemon = daemon(&issuer, None);
+    let text = format!("[{}]\nrefresh_token = {}\n\n", host(&issuer), STANDARD.encode(refresh));
+    daemon.home().write(".flyte/keyring.cfg", &text, 0o600);
+    daemon.stop();
+    daemon.start_with(&format!("{step}=kill"));
+    let body = format!(r#"{{"endpoint":"dns:///{}","donors":"delete"}}"#, host(&issuer));
+    let headers = [("content-type", "application/json")];
+    let path = "/v1/accounts/flyte/import";
+    let request = Request { method: "POST", path, headers: &headers, body: &body };
+    // The daemon may be dead before it has answered.
+    drop(http::over_socket(&daemon.home().socket(), &request));
+    let output = daemon.wait();
+    assert_eq!(output.status, 128 + 9, "{step}: {}", output.stderr);
+    (issuer, daemon)
 }
 
 fn daemon(issuer: &FakeIssuer, keyring: Option<&Keyring>) -> Daemon {

@@ -27,7 +27,8 @@ use crate::cache::view::Stored;
 use crate::flyte::Endpoint;
 use crate::flyte::keyring::{Client, Keyrings, Place, Session, Silent};
 
-/// How long an exchange may take: discovery and a request, 15 seconds each at most.
+/// How long an exchange may take, and a renewal that is under way before it: each needs discovery and a request, of 15
+/// seconds at most.
 const EXCHANGE: Duration = Duration::from_secs(60);
 
 /// Lists the sessions that there are.

@@ -1,10 +1,10 @@
-//! The renewals that are under way, each in a task of its own.
+//! The renewals that are under way, and imports, each in a task of its own.
 //!
 //! They can be waited for and left again at any time. The thing to get wrong: an attempt that has presented a refresh token
 //! runs to its end whoever hangs up and whatever is reloaded, because what it brings may be the only one that works. Until
 //! then nothing is spent, and it can be let go.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,21 +14,30 @@ use tokio::task::JoinHandle;
 
 use crate::cache::scribe::Scribe;
 use crate::failpoint::{self, Point};
-use crate::grant::{Renewal, Rotation, TokenSource, Unread, Wanted};
+use crate::grant::{Adoption, Pending, Renewal, Rotation, TokenSource, Unread, Wanted};
 use crate::store::Record;
 use crate::token::failure::Failure;
 use crate::token::rotation::Doubt;
 use crate::token::{RefreshToken, TokenSet};
 
-/// A renewal that is under way.
+/// A renewal that is under way, or an import.
 pub(super) struct Attempt {
     task: JoinHandle<Outcome>,
     /// Lets it go where nothing has been sent.
     release: watch::Sender<bool>,
-    /// What it is about.
-    pub(super) errand: Errand,
+    /// Why it is made.
+    pub(super) occasion: Occasion,
     /// Whether its outcome still matters: not after a login or a logout in the meantime.
     pub(super) is_current: bool,
+}
+
+/// Why an attempt is made.
+#[derive(Clone, Debug)]
+pub(super) enum Occasion {
+    /// To renew what is held, or to obtain more by it.
+    Renewal(Errand),
+    /// To take over what another client holds.
+    Import,
 }
 
 /// What a renewal is about.
@@ -44,7 +53,7 @@ pub(super) struct Errand {
     pub(super) doubt: Doubt,
 }
 
-/// What a renewal came to.
+/// What an attempt came to.
 pub(super) enum Outcome {
     /// The tokens.
     Renewed(TokenSet),
@@ -54,6 +63,16 @@ pub(super) enum Outcome {
     Unsent(Failure),
     /// It failed, and the refresh token was presented.
     Failed(Unread),
+}
+
+impl Outcome {
+    /// Lets tokens that came without a refresh token keep the one that was presented (RFC 6749 §6).
+    pub(super) fn keeping(self, presented: &RefreshToken) -> Self {
+        match self {
+            Self::Renewed(tokens) => Self::Renewed(tokens.keeping(Some(presented.clone()))),
+            Self::Overtaken(_) | Self::Unsent(_) | Self::Failed(_) => self,
+        }
+    }
 }
 
 /// The renewals that are under way: one at most for each target, and for a login one in all.
@@ -67,28 +86,64 @@ impl Attempts {
 
     /// Tells whether one is under way for this target.
     pub(super) fn has(&self, wanted: &Wanted) -> bool {
-        self.0.iter().any(|attempt| attempt.errand.wanted == *wanted)
+        let is_for = |errand: &Errand| errand.wanted == *wanted;
+        self.0.iter().any(|attempt| matches!(&attempt.occasion, Occasion::Renewal(errand) if is_for(errand)))
     }
 
+    /// Starts a renewal.
     pub(super) fn start(&mut self, source: &Arc<dyn TokenSource>, errand: Errand, scribe: Option<Scribe>) {
         let renewal = source.renew(errand.refresh.clone(), errand.wanted.clone());
+        let ready = async move {
+            Ok(match renewal.await? {
+                Renewal::Obtained(tokens) => Box::pin(ready(Outcome::Renewed(tokens))) as Pending<Outcome>,
+                Renewal::Ready(rotation) => Box::pin(rotate(rotation, scribe)),
+            })
+        };
+        self.push(Occasion::Renewal(errand), ready);
+    }
+
+    /// Starts to take over a refresh token of another client.
+    pub(super) fn start_import(
+        &mut self,
+        adoption: Adoption,
+        scribe: impl FnOnce(&RefreshToken) -> Scribe + Send + 'static,
+    ) {
+        let ready = async move {
+            let (refresh, rotation) = adoption.await?;
+            let scribe = scribe(&refresh);
+            let outcome = async move { rotate(rotation, Some(scribe)).await.keeping(&refresh) };
+            Ok(Box::pin(outcome) as Pending<Outcome>)
+        };
+        self.push(Occasion::Import, ready);
+    }
+
+    /// Starts what gets ready, and can be let go until it is.
+    fn push(
+        &mut self,
+        occasion: Occasion,
+        ready: impl Future<Output = Result<Pending<Outcome>, Failure>> + Send + 'static,
+    ) {
         let (release, mut released) = watch::channel(false);
         let task = tokio::spawn(async move {
             failpoint::pass(Point::Begin).unwrap_or_default();
             let ready = tokio::select! {
-                ready = renewal => ready,
+                ready = ready => ready,
                 // An error means that nobody waits any more, which is no reason to stop here either way.
                 _ = released.wait_for(|released| *released) => {
-                    Err(Failure::transient("the renewal was let go before anything was sent"))
+                    Err(Failure::transient("it was let go before anything was sent"))
                 }
             };
             match ready {
-                Ok(Renewal::Obtained(tokens)) => Outcome::Renewed(tokens),
-                Ok(Renewal::Ready(rotation)) => rotate(rotation, scribe).await,
+                Ok(rest) => rest.await,
                 Err(failure) => Outcome::Unsent(failure),
             }
         });
-        self.0.push(Attempt { task, release, errand, is_current: true });
+        self.0.push(Attempt { task, release, occasion, is_current: true });
+    }
+
+    /// Tells whether a refresh token of another client is being taken over.
+    pub(super) fn is_importing(&self) -> bool {
+        self.0.iter().any(|attempt| attempt.is_current && matches!(attempt.occasion, Occasion::Import))
     }
 
     /// Lets the outcomes of all that are under way not matter any more.

@@ -26,7 +26,7 @@ pub enum LoginProgress {
         /// When the issuer stops waiting.
         until: Moment,
     },
-    /// They have answered, and their answer is being exchanged for tokens.
+    /// They have answered, or what another client holds is taken over: that is being exchanged for tokens.
     Exchanging,
     /// It succeeded.
     SignedIn,

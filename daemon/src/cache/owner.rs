@@ -4,6 +4,7 @@
 //! renewal, and nothing that a client could cancel by hanging up. Renewals run in tasks of their own, so that a panic
 //! in one is a failed attempt; storing their outcome is part of taking it in, so that "renewed" means "and safe".
 
+mod import;
 mod jumps;
 mod login;
 mod outcome;
@@ -65,6 +66,9 @@ pub(super) struct Owner {
     login_step: Option<Step>,
     /// A login that begins where the last try of a refresh token in doubt fails.
     last_try: Option<Flow>,
+    /// A refresh token of another client that is taken over when nothing else is under way, and whom it is for: whatever is
+    /// reloaded until then, it goes to nobody else.
+    next_import: Option<(Arc<dyn TokenSource>, SecretString)>,
     /// The refresh token that was replaced last, by its hash: an answer that brings it again brings nothing new.
     replaced: Option<[u8; 32]>,
     /// How many outcomes of renewals were dropped because something overtook them.
@@ -112,6 +116,7 @@ impl Owner {
             login_revision,
             login_step: None,
             last_try: None,
+            next_import: None,
             replaced: None,
             dropped: 0,
             closing,

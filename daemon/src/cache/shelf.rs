@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::cache::scribe::{Hurry, Scribe};
 use crate::cache::view::Stored;
 use crate::clock::{Clock, Moment};
-use crate::store::{Intent, Left, Place, Record, Store, StoreError};
+use crate::store::{Adopted, Intent, Left, Place, Record, Store, StoreError};
 use crate::token::failure::told;
 use crate::token::rotation::Doubt;
 use crate::token::state::{Held, SignedOut};
@@ -142,11 +142,32 @@ impl Shelf {
         Scribe { store: Arc::clone(&self.store), account: account.name.clone(), intent, hurry }
     }
 
+    /// Returns who writes down what becomes of a refresh token of another client, once that is known. There is no hurry: it
+    /// is safe where it is.
+    pub(super) fn scribe_of_import(
+        &mut self,
+        account: &Account,
+        displaced: Option<Doubt>,
+    ) -> impl FnOnce(&RefreshToken) -> Scribe + Send + use<> {
+        self.rotation = Written::Perhaps;
+        let (store, name, generation) = (Arc::clone(&self.store), account.name.clone(), self.generation);
+        let (fingerprint, doubt) = (account.fingerprint(), Doubt::after(None, self.clock.now().moment));
+        move |refresh| {
+            let adopted = Some(Adopted { refresh: refresh.clone(), displaced });
+            let intent = Intent { generation, fingerprint, token_hash: refresh.hash(), doubt, adopted };
+            Scribe { store, account: name, intent, hurry: Hurry::CanWait }
+        }
+    }
+
     /// Returns what is written down about a renewal that has no outcome.
     pub(super) async fn left(&mut self, account: &Account) -> Result<Option<Left>, StoreError> {
         let name = account.name.clone();
         let left = self.call(move |store| store.left_rotation(&name)).await;
         self.rotation = if let Ok(None) = left { Written::Nothing } else { Written::Perhaps };
+        if let Ok(Some(left)) = &left {
+            // What comes of it must be later, also where no record lies beside it.
+            self.generation = self.generation.max(left.intent.generation);
+        }
         left
     }
 
@@ -204,6 +225,7 @@ impl Shelf {
             fingerprint: account.fingerprint(),
             token_hash: refresh.hash(),
             doubt,
+            adopted: None,
         }
     }
 

@@ -3,6 +3,7 @@
 mod clocks;
 mod disk;
 mod doubt;
+mod import;
 mod outage;
 mod rejection;
 mod reload;
@@ -31,8 +32,8 @@ use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::Clock;
 use crate::grant::authorization_code::BrowserLogin;
 use crate::grant::{
-    Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Renewal, Revoked, Rotation,
-    TokenSource, Unread, Wanted,
+    Adoption, Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Renewal, Revoked,
+    Rotation, TokenSource, Unread, Wanted,
 };
 use crate::oauth::http::Http;
 use crate::oauth::transport::Transport;
@@ -79,6 +80,8 @@ struct Ledger {
     panics: bool,
     /// The next renewal panics in the hands of the owner.
     breaks_owner: bool,
+    /// The next answer panics in the hands of its reader.
+    breaks_reader: bool,
     /// Every access token has the same text.
     repeats_itself: bool,
     /// What was asked for, in order.
@@ -120,6 +123,7 @@ impl FakeIssuer {
             scope: "",
             panics: false,
             breaks_owner: false,
+            breaks_reader: false,
             repeats_itself: false,
             wanted: Vec::new(),
             under_way: 0,
@@ -245,13 +249,19 @@ impl TokenSource for FakeIssuer {
         assert!(!breaks_owner, "the owner panics, as it was told to");
         Box::pin(async move {
             let presented = refresh.map(|token| token.secret.expose_secret().parse().unwrap());
-            let send = issuer.answer(presented);
             if presented.is_none() {
-                return send.await.map(Renewal::Obtained);
+                return issuer.answer(presented).await.map(Renewal::Obtained);
             }
+            let panics = issuer.0.lock().unwrap().panics;
+            assert!(!panics, "the source panics before it presents anything, as it was told to");
             let reader = issuer.clone();
-            let send = Box::pin(async move { send.await.map(|tokens| issuer.written(tokens)) });
-            let read = Box::new(move |answered: &Answered| Ok(reader.understood(answered)));
+            let send =
+                Box::pin(async move { issuer.answer(presented).await.map(|tokens| issuer.written(tokens)) });
+            let read = Box::new(move |answered: &Answered| {
+                let breaks = std::mem::take(&mut reader.0.lock().unwrap().breaks_reader);
+                assert!(!breaks, "the reader panics, as it was told to");
+                Ok(reader.understood(answered))
+            });
             Ok(Renewal::Ready(Rotation { send, read }))
         })
     }
@@ -302,9 +312,15 @@ impl TokenSource for FakeIssuer {
         is_taught
     }
 
-    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
+    fn adopt(&self, refresh: SecretString) -> Adoption {
         let issuer = self.clone();
-        Box::pin(async move { issuer.answer(Some(refresh.expose_secret().parse().unwrap())).await })
+        Box::pin(async move {
+            let refresh = RefreshToken::new(refresh, "https://i".to_owned());
+            match issuer.renew(Some(refresh.clone()), Wanted::Own).await? {
+                Renewal::Ready(rotation) => Ok((refresh, rotation)),
+                Renewal::Obtained(_) => panic!("it has a refresh token to present"),
+            }
+        })
     }
 
     fn revoke(&self, _: TokenSet) -> Pending<Result<Revoked, Failure>> {

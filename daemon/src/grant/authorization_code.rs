@@ -15,7 +15,7 @@ use crate::grant::device_code::DeviceCode;
 use crate::grant::issuer::Issuer;
 use crate::grant::loopback::{Heard, Listening, Loopback, Pages, RedirectUri};
 use crate::grant::{
-    Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Renewal, Revoked,
+    Adoption, Attendance, Exchange, Flow, Login, NotTheRedirect, Pasted, Pending, Prompt, Renewal, Revoked,
     TokenSource, Unread, Wanted,
 };
 use crate::oauth::authorization::{Asked, Attempt, Reading};
@@ -79,7 +79,7 @@ impl TokenSource for AuthorizationCode {
         self.by_code().begins_anew()
     }
 
-    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
+    fn adopt(&self, refresh: SecretString) -> Adoption {
         self.by_code().adopt(refresh)
     }
 

@@ -331,7 +331,7 @@ mod tests {
         let failure = log_in(&source, &server).await.unwrap_err();
         assert!(failure.to_string().contains("dpop = \"auto\""), "{failure}");
         assert!(!source.begins_anew());
-        let failure = source.adopt("RT".into()).await.unwrap_err();
+        let failure = source.adopt("RT".into()).await.err().unwrap();
         assert!(matches!(failure, Failure::Misconfigured { .. }), "{failure}");
         assert_eq!(server.requests().len(), 1);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::grant::issuer::Issuer;
-use crate::grant::{Attendance, Flow, Login, Pending, Renewal, Revoked, TokenSource, Wanted};
+use crate::grant::{Adoption, Attendance, Flow, Login, Pending, Renewal, Revoked, TokenSource, Wanted};
 use crate::oauth::token_endpoint::Exchange;
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, TokenSet};
@@ -42,7 +42,7 @@ impl TokenSource for ClientCredentials {
         })
     }
 
-    fn adopt(&self, _: SecretString) -> Pending<Result<TokenSet, Failure>> {
+    fn adopt(&self, _: SecretString) -> Adoption {
         Box::pin(async {
             Err(Failure::misconfigured(
                 "an account with grant = \"client_credentials\" has no use for a refresh token",

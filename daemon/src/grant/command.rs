@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::clock::{Clock, Moment, Now};
 use crate::grant::program::{self, Environment, Error};
-use crate::grant::{Attendance, Flow, Login, Pending, Renewal, Revoked, TokenSource, Wanted};
+use crate::grant::{Adoption, Attendance, Flow, Login, Pending, Renewal, Revoked, TokenSource, Wanted};
 use crate::oauth::json::{self, Member};
 use crate::oauth::jwt;
 use crate::oauth::token_endpoint::LONGEST_LIFE;
@@ -88,7 +88,7 @@ impl TokenSource for Command {
         })
     }
 
-    fn adopt(&self, _: SecretString) -> Pending<Result<TokenSet, Failure>> {
+    fn adopt(&self, _: SecretString) -> Adoption {
         Box::pin(async {
             Err(Failure::misconfigured("an account with a program has no use for a refresh token"))
         })

@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::grant::device_code::poller::{Decision, Polled, Poller};
 use crate::grant::issuer::{Issuer, Known};
 use crate::grant::{
-    Attendance, Flow, Login, Pending, Prompt, Renewal, Revoked, TokenSource, Unread, Wanted, exchanged,
+    Adoption, Attendance, Flow, Login, Pending, Prompt, Renewal, Revoked, TokenSource, Unread, Wanted,
+    exchanged,
 };
 use crate::oauth::client_auth::Credentials;
 use crate::oauth::device::{self, Asked};
@@ -63,7 +64,7 @@ impl TokenSource for DeviceCode {
         self.0.binding.begins_anew()
     }
 
-    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
+    fn adopt(&self, refresh: SecretString) -> Adoption {
         let issuer = Arc::clone(&self.0);
         Box::pin(async move { issuer.adopt(refresh).await })
     }

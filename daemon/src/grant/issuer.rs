@@ -230,15 +230,16 @@ impl Issuer {
         })
     }
 
-    /// Takes over a refresh token of another client: binds it to the token endpoint of today, and exchanges it at once,
-    /// so that the other's copy of a rotating token is dead from here on and not at some later time.
-    pub(crate) async fn adopt(self: Arc<Self>, secret: SecretString) -> Result<TokenSet, Failure> {
+    /// Binds a refresh token of another client to the token endpoint of today, and gets its exchange ready.
+    pub(crate) async fn adopt(
+        self: Arc<Self>,
+        secret: SecretString,
+    ) -> Result<(RefreshToken, Rotation), Failure> {
         self.may_adopt()?;
         let origin = self.known().await?.endpoints.token.origin();
         let refresh = RefreshToken::new(secret, origin);
-        let Rotation { send, read } = self.rotation(refresh.clone(), Wanted::Own).await?;
-        let tokens = read(&send.await?).map_err(|unread| unread.failure)?;
-        Ok(tokens.keeping(Some(refresh)))
+        let rotation = self.rotation(refresh.clone(), Wanted::Own).await?;
+        Ok((refresh, rotation))
     }
 
     /// Asks it to take tokens back.

@@ -239,6 +239,7 @@ async fn a_store_of_the_second_format_opens_for_ever_k8() {
 
     let Left { intent, answered } = store.left_rotation(&name("prod")).unwrap().unwrap();
     assert_eq!((intent.generation, intent.token_hash, intent.doubt.presentations), (42, [7; 32], 2));
+    assert!(intent.adopted.is_none());
     assert_eq!(now.since(intent.doubt.since), Duration::from_secs(600));
     let answered = answered.unwrap();
     assert_eq!((answered.status, answered.retry_after), (200, Some(Duration::from_millis(1500))));

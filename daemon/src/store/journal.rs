@@ -32,6 +32,7 @@ use crate::store::master_key::locked;
 use crate::store::shelf::Shelf;
 use crate::store::slot::Slot;
 use crate::store::{Record, Rest, Store, StoreError, sealed_file};
+use crate::token::RefreshToken;
 use crate::token::answered::Answered;
 use crate::token::rotation::Doubt;
 
@@ -49,7 +50,26 @@ pub struct Intent {
     pub token_hash: [u8; 32],
     /// What is known of the token if no answer comes: the presentation that is about to be made counts.
     pub doubt: Doubt,
+    /// The token itself, where no record has it.
+    pub adopted: Option<Adopted>,
 }
+
+/// A refresh token of another client, which is presented for the first time here.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// The token.
+    pub refresh: RefreshToken,
+    /// What is known of the refresh token that it would displace. It stays in force if this one comes to nothing.
+    pub displaced: Option<Doubt>,
+}
+
+impl PartialEq for Adopted {
+    fn eq(&self, other: &Self) -> bool {
+        self.refresh.is(&other.refresh) && self.displaced == other.displaced
+    }
+}
+
+impl Eq for Adopted {}
 
 /// Where something is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

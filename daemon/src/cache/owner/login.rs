@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use keyfob_protocol::account::GrantKind;
-use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use crate::cache::entry::NoLogin;
@@ -30,7 +29,7 @@ impl Owner {
         {
             self.end_login(LoginProgress::Cancelled);
         }
-        if self.login_step.is_none() && self.last_try.is_none() {
+        if self.login_step.is_none() && self.last_try.is_none() && !self.is_importing() {
             match self.own.state.begin_last_try(self.account.rotation()) {
                 Some(refresh) => {
                     self.last_try = Some(flow);
@@ -43,20 +42,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Takes over a refresh token of another client, in place of a login that waits for a person. Not while tokens are on
-    /// their way: they may come of the very same refresh token, which must not be presented twice.
-    pub(super) fn import(&mut self, refresh: SecretString) -> Result<(), NoLogin> {
-        self.can_log_in()?;
-        if self.is_exchanging() {
-            return Err(NoLogin::Exchanging);
-        }
-        self.end_login(LoginProgress::Cancelled);
-        self.login_step = Some(Step::Exchanging(tokio::spawn(self.source.adopt(refresh))));
-        self.set_login(LoginProgress::Exchanging);
-        Ok(())
-    }
-
-    fn can_log_in(&self) -> Result<(), NoLogin> {
+    pub(super) fn can_log_in(&self) -> Result<(), NoLogin> {
         if means(&*self.source) == Means::Grant {
             return Err(NoLogin::NotNeeded);
         }
@@ -114,9 +100,9 @@ impl Owner {
         self.set_login(LoginProgress::Asking { prompt, until });
     }
 
-    /// Tells whether a person's answer is being exchanged: that must not be lost.
+    /// Tells whether a person's answer, or what another client held, is being exchanged: that must not be lost.
     pub(super) fn is_exchanging(&self) -> bool {
-        self.login_step.as_ref().is_some_and(Step::is_exchanging)
+        self.login_step.as_ref().is_some_and(Step::is_exchanging) || self.attempts.is_importing()
     }
 
     /// Ends a login that waits for a person. Once they have answered it is too late: see the head of this file.
@@ -127,7 +113,11 @@ impl Owner {
     }
 
     pub(super) fn end_login(&mut self, progress: LoginProgress) {
-        if self.last_try.take().is_some() {
+        if self.attempts.is_importing() {
+            tracing::warn!(account = %self.account.name, "dropping an import whose tokens were on their way");
+        }
+        if self.last_try.take().is_some() || self.is_importing() {
+            self.next_import = None;
             self.set_login(progress.clone());
         }
         if let Some(step) = self.login_step.take() {

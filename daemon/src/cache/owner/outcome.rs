@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::cache::attempt::{Attempt, Errand, Outcome};
+use crate::cache::attempt::{Attempt, Errand, Occasion, Outcome};
 use crate::cache::login::{LoginProgress, Step};
 use crate::cache::owner::{Owner, jitter, means};
 use crate::cache::scribe::Hurry;
 use crate::grant::{Unread, Wanted};
-use crate::store::{Left, Record, StoreError};
-use crate::token::answered::Purpose;
+use crate::store::{Record, StoreError};
+use crate::token::answered::{Answered, Purpose};
 use crate::token::failure::{Failure, told};
 use crate::token::rotation::{Doubt, LAST_MINUTE};
 use crate::token::state::{Held, Renewal, SignedOut, TokenState};
@@ -33,22 +33,14 @@ impl Owner {
 
     /// Takes in the outcome of an attempt: stores new tokens, then tells everybody who waits, the error as well.
     pub(super) async fn conclude(&mut self, attempt: Attempt, outcome: Option<Outcome>) {
-        let Attempt { errand, is_current, .. } = attempt;
-        if is_current {
-            let outcome = match outcome {
-                Some(outcome) => outcome,
-                None => self.recover(&errand).await,
-            };
-            match &errand.wanted {
-                Wanted::Other(target) => self.conclude_for(target, &errand, outcome).await,
-                Wanted::Own => self.conclude_own(&errand, outcome).await,
-            }
-        } else {
-            self.drop_overtaken(outcome).await;
+        match (attempt.is_current, &attempt.occasion) {
+            (false, _) => self.drop_overtaken(outcome).await,
+            (true, Occasion::Import) => self.conclude_import(outcome).await,
+            (true, Occasion::Renewal(errand)) => self.conclude_renewal(errand, outcome).await,
         }
         self.variants.publish();
         self.publish();
-        if is_current {
+        if let (true, Occasion::Renewal(errand)) = (attempt.is_current, &attempt.occasion) {
             let now = self.clock.now().moment;
             match &errand.wanted {
                 Wanted::Other(target) => self.settle_variant(target, now),
@@ -56,7 +48,19 @@ impl Owner {
             }
         }
         if !self.closing {
+            self.start_import();
             self.start_awaited();
+        }
+    }
+
+    async fn conclude_renewal(&mut self, errand: &Errand, outcome: Option<Outcome>) {
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => self.recover(errand).await,
+        };
+        match &errand.wanted {
+            Wanted::Other(target) => self.conclude_for(target, errand, outcome).await,
+            Wanted::Own => self.conclude_own(errand, outcome).await,
         }
     }
 
@@ -150,7 +154,7 @@ impl Owner {
         self.fail_own(errand, failure).await;
     }
 
-    fn lose_answer(&mut self, failure: Failure, doubt: Doubt) {
+    pub(super) fn lose_answer(&mut self, failure: Failure, doubt: Doubt) {
         let now = self.clock.now();
         self.own.failed_at = Some(now.wall);
         let profile = self.account.rotation();
@@ -231,6 +235,9 @@ impl Owner {
             tracing::warn!(%account, "what is written about a renewal belongs to other settings: not used");
             return;
         }
+        if let Some(adopted) = left.intent.adopted {
+            return self.take_up_import(adopted, left.answered).await;
+        }
         let refresh = self.own.state.refresh_token();
         let Some(refresh) = refresh.filter(|refresh| refresh.hash() == left.intent.token_hash) else {
             tracing::warn!(%account, "what is written about a renewal is about another refresh token: dropped");
@@ -243,8 +250,9 @@ impl Owner {
         let earlier = earlier.filter(|earlier| earlier.presentations > 0);
         let errand = Errand { wanted: Wanted::Own, refresh: Some(refresh), earlier, doubt };
         self.own.state.recall(errand.earlier);
-        let outcome = self.replay(&errand, &left).await;
-        match left.answered.map(|answered| answered.terms.purpose) {
+        let purpose = left.answered.as_ref().map(|answered| answered.terms.purpose);
+        let outcome = self.replay(&errand, left.answered).await;
+        match purpose {
             // The tokens are for another target, and so is a refusal. The refresh token among them is for all.
             Some(Purpose::Other) => drop(self.taken_in(&errand, outcome).await),
             Some(Purpose::Own) | None => self.conclude_own(&errand, outcome).await,
@@ -259,7 +267,7 @@ impl Owner {
         }
         match self.shelf.left(&self.account).await {
             Ok(Some(left)) if left.intent.doubt.presentations == errand.doubt.presentations => {
-                self.replay(errand, &left).await
+                self.replay(errand, left.answered).await
             }
             // It wrote nothing down: what is there is about an earlier presentation.
             Ok(Some(_) | None) => Outcome::Unsent(Failure::transient(ENDED)),
@@ -267,12 +275,16 @@ impl Owner {
         }
     }
 
+    async fn replay(&self, errand: &Errand, answered: Option<Answered>) -> Outcome {
+        match (answered, errand.refresh.clone()) {
+            (Some(answered), Some(refresh)) => self.reread(answered, refresh).await,
+            (None, _) | (_, None) => lost("the daemon ended before the answer to a renewal arrived"),
+        }
+    }
+
     /// Reads an answer that was written down and not taken in: in a task of its own, since it may have broken its reader
     /// before.
-    async fn replay(&self, errand: &Errand, left: &Left) -> Outcome {
-        let (Some(answered), Some(refresh)) = (left.answered.clone(), errand.refresh.clone()) else {
-            return lost("the daemon ended before the answer to a renewal arrived");
-        };
+    pub(super) async fn reread(&self, answered: Answered, refresh: RefreshToken) -> Outcome {
         let source = Arc::clone(&self.source);
         match tokio::spawn(async move { source.read(&answered, &refresh) }).await {
             Ok(read) => read.map_or_else(Outcome::Failed, Outcome::Renewed),
@@ -285,6 +297,6 @@ impl Owner {
 }
 
 /// Returns what comes of a renewal without an outcome.
-fn lost(message: &str) -> Outcome {
+pub(super) fn lost(message: &str) -> Outcome {
     Outcome::Failed(Unread { failure: Failure::Ambiguous { message: message.into() }, successor: None })
 }

@@ -47,6 +47,7 @@ async fn dies_in_mid_renewal(world: &World, presentations: u32) -> Journal {
         fingerprint: record.fingerprint,
         token_hash: record.tokens.refresh.unwrap().hash(),
         doubt: Doubt { presentations, since: world.clock.now().moment },
+        adopted: None,
     };
     match world.store.begin_rotation(&world.account.name, &intent, Place::State).unwrap() {
         Begun::Ready(journal) => journal,

@@ -237,7 +237,7 @@ impl TokenSource for Gated {
         self.issuer.begin_login(flow)
     }
 
-    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
+    fn adopt(&self, refresh: SecretString) -> Adoption {
         self.issuer.adopt(refresh)
     }
 

@@ -103,7 +103,7 @@ impl TokenSource for Device {
         self.issuer.begins_anew()
     }
 
-    fn adopt(&self, refresh: SecretString) -> Pending<Result<TokenSet, Failure>> {
+    fn adopt(&self, refresh: SecretString) -> Adoption {
         self.issuer.adopt(refresh)
     }
 

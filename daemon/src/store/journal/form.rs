@@ -7,23 +7,50 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::Fingerprint;
 use crate::clock::{Clock, Moment, Stamp};
-use crate::store::journal::Intent;
+use crate::store::journal::{Adopted, Intent};
 use crate::store::record::{NotARecord, wiped_json};
-use crate::token::Scope;
 use crate::token::answered::{Answered, Purpose, Terms};
 use crate::token::rotation::Doubt;
+use crate::token::{RefreshToken, Scope};
 
 #[derive(Serialize, Deserialize)]
-struct IntentAtRest {
+struct IntentAtRest<'a> {
     fingerprint: Fingerprint,
     token_hash: [u8; 32],
     presentations: u32,
     since: Stamp,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    adopted: Option<AdoptedAtRest<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DoubtAtRest {
+    presentations: u32,
+    since: Stamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AdoptedAtRest<'a> {
+    #[serde(borrow)]
+    secret: Cow<'a, str>,
+    origin: String,
+    displaced: Option<DoubtAtRest>,
+}
+
+impl DoubtAtRest {
+    fn of(doubt: Doubt, clock: &Clock) -> Self {
+        Self { presentations: doubt.presentations, since: clock.stamp(doubt.since) }
+    }
+
+    fn read(&self, clock: &Clock) -> Doubt {
+        Doubt { presentations: self.presentations, since: moment(&self.since, clock) }
+    }
 }
 
 /// Returns an intent's form, which leaves out the generation: that is in the header of its frame.
@@ -33,14 +60,24 @@ pub(super) fn intent_to_json(intent: &Intent, clock: &Clock) -> Zeroizing<Vec<u8
         token_hash: intent.token_hash,
         presentations: intent.doubt.presentations,
         since: clock.stamp(intent.doubt.since),
+        adopted: intent.adopted.as_ref().map(|adopted| AdoptedAtRest {
+            secret: adopted.refresh.secret.expose_secret().into(),
+            origin: adopted.refresh.origin.clone(),
+            displaced: adopted.displaced.map(|doubt| DoubtAtRest::of(doubt, clock)),
+        }),
     })
 }
 
 /// Reads an intent.
 pub(super) fn intent_from_json(generation: u64, json: &[u8], clock: &Clock) -> Result<Intent, NotARecord> {
-    let at_rest: IntentAtRest = serde_json::from_slice(json).map_err(|_| NotARecord)?;
-    let doubt = Doubt { presentations: at_rest.presentations, since: moment(&at_rest.since, clock) };
-    Ok(Intent { generation, fingerprint: at_rest.fingerprint, token_hash: at_rest.token_hash, doubt })
+    let at_rest: IntentAtRest<'_> = serde_json::from_slice(json).map_err(|_| NotARecord)?;
+    let IntentAtRest { fingerprint, token_hash, presentations, since, adopted } = at_rest;
+    let doubt = DoubtAtRest { presentations, since }.read(clock);
+    let adopted = adopted.map(|adopted| Adopted {
+        refresh: RefreshToken::new(adopted.secret.into_owned().into(), adopted.origin),
+        displaced: adopted.displaced.map(|doubt| doubt.read(clock)),
+    });
+    Ok(Intent { generation, fingerprint, token_hash, doubt, adopted })
 }
 
 /// Returns the moment at which something happened. Where nobody knows when that was, it was long ago: what lived since

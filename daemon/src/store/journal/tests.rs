@@ -54,6 +54,21 @@ async fn an_intent_without_an_answer_says_that_the_token_may_be_spent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_no_record_has_rests_sealed_in_its_intent() {
+    let machine = Machine::new();
+    let store = machine.open(KeyChoice::File).unwrap();
+    let refresh = RefreshToken::new("rt \"CANARY\"".into(), "https://login.example.com".to_owned());
+    for displaced in [None, Some(Doubt { presentations: 2, since: machine.clock.now().moment })] {
+        let adopted = Some(Adopted { refresh: refresh.clone(), displaced });
+        let intent = Intent { adopted, ..intent(&machine, 0, 1) };
+        begun(&store, &intent, Place::State).record(&answered(&machine, b"{}")).unwrap();
+        assert_eq!(store.left_rotation(&name("prod")).unwrap().unwrap().intent, intent);
+        let journal = fs::read(machine.path("accounts/prod.journal")).unwrap();
+        assert!(!journal.windows(6).any(|window| window == b"CANARY"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_journal_of_an_earlier_generation_is_over() {
     let machine = Machine::new();
     let store = machine.open(KeyChoice::File).unwrap();
@@ -182,7 +197,13 @@ pub(crate) fn begun(store: &Store, intent: &Intent, place: Place) -> Journal {
 /// Returns an intent about a generation.
 pub(crate) fn intent(machine: &Machine, generation: u64, presentations: u32) -> Intent {
     let doubt = Doubt { presentations, since: machine.clock.now().moment };
-    Intent { generation, fingerprint: fingerprint("a-fingerprint"), token_hash: [7; 32], doubt }
+    Intent {
+        generation,
+        fingerprint: fingerprint("a-fingerprint"),
+        token_hash: [7; 32],
+        doubt,
+        adopted: None,
+    }
 }
 
 /// Returns an answer with a body.

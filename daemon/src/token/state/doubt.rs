@@ -16,6 +16,14 @@ impl TokenState {
         self.doubt
     }
 
+    /// Returns a refresh token that may have been spent, also one that has nothing but its last try before it.
+    pub fn doubted(&self) -> Option<(&RefreshToken, Doubt)> {
+        match &self.held {
+            Held::SignedIn(tokens) => tokens.refresh.as_ref().zip(self.doubt),
+            Held::SignedOut(_) => None,
+        }
+    }
+
     /// Takes in that a presentation of the refresh token had no outcome that anybody knows.
     pub fn lose_answer(
         &mut self,
