@@ -48,8 +48,8 @@ use service::Service;
 /// The name of the store's key among the credentials that systemd hands over.
 const KEY_CREDENTIAL: &str = "keyfob-key";
 
-/// How often, and with which pause, a daemon that came second looks whether the first one answers: for 4 s in all, since
-/// the first may have to wait for a keyring.
+/// How often, and with which pause, a daemon that came second looks whether the first one answers, or has gone: for 4 s in
+/// all, since the first may have to wait for a keyring.
 const START_LOOKS: u32 = 200;
 const START_PAUSE: Duration = Duration::from_millis(20);
 
@@ -168,11 +168,14 @@ fn serve(
     let (inherited, custodian) = inherited.part(variable("NOTIFY_SOCKET"));
     let clock = Clock::system();
     let credential = variables.get(OsStr::new("CREDENTIALS_DIRECTORY"));
-    let keys = Sources::of_the_system(credential.map(|directory| Path::new(directory).join(KEY_CREDENTIAL)));
     let location = Location { state: places.paths.state.clone(), spill: places.paths.spill.clone() };
-    let mut store = match Store::open(&location, config.store, keys, clock.clone()) {
+    let open = || {
+        let credential = credential.map(|directory| Path::new(directory).join(KEY_CREDENTIAL));
+        Store::open(&location, config.store, Sources::of_the_system(credential), clock.clone())
+    };
+    let mut store = match open_in_turn(open, &places.socket) {
         Ok(store) => store,
-        Err(OpenError::InUse { pid, .. }) if answers_soon(&places.socket) => {
+        Err(OpenError::InUse { pid, .. }) if socket::answers(&places.socket) => {
             return Ok(already_running(arguments, &places.socket, pid));
         }
         Err(error) => return Err(failure(&error)),
@@ -206,15 +209,22 @@ fn serve(
     served.map(|()| ExitCode::SUCCESS)
 }
 
-/// Waits until the daemon that holds the lock answers: it may have started a moment before us.
+/// Opens the store. Where another process has the lock, waits until a daemon answers, which may have started a moment before
+/// us, or until the lock is free: a program that looks at all files may have had it for a moment.
 #[expect(clippy::disallowed_methods, reason = "there is no event to wait for, and nothing else to do")]
-fn answers_soon(path: &Path) -> bool {
-    (0..START_LOOKS).any(|look| {
-        if look > 0 {
-            std::thread::sleep(START_PAUSE);
+fn open_in_turn(open: impl Fn() -> Result<Store, OpenError>, socket: &Path) -> Result<Store, OpenError> {
+    for look in 1..START_LOOKS {
+        match open() {
+            Err(OpenError::InUse { directory, .. }) if !socket::answers(socket) => {
+                if look == 1 {
+                    tracing::info!(directory = %directory.display(), "waiting for another process, which has locked it");
+                }
+                std::thread::sleep(START_PAUSE);
+            }
+            opened => return opened,
         }
-        socket::answers(path)
-    })
+    }
+    open()
 }
 
 /// Says that there is nothing to do. That is a success: what was wanted is there.

@@ -119,6 +119,11 @@ impl Directory {
         }
     }
 
+    /// Opens the directory once more: a lock on what is returned ends with that.
+    pub(crate) fn reopened(&self) -> Result<File, FileError> {
+        Self::open_at(self.fd.as_fd(), Path::new("."), self.path.clone()).map(|again| again.fd.into())
+    }
+
     /// Opens a directory inside this one; makes it where there is none.
     pub(crate) fn subdirectory(&self, name: &str) -> Result<Self, FileError> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {

@@ -13,11 +13,11 @@ use crate::token::failure::told;
 /// Why there is no store, so that the daemon does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another daemon has the state directory.
+    /// Another process has the state directory.
     #[error(
-        "another keyfobd{} uses {}: stop it with 'keyfob stop'",
-        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
-        directory.display()
+        "another process has locked {0}{1}: if it is a keyfobd, stop it with 'keyfob stop'; 'fuser {0}/lock' says which it is",
+        directory.display(),
+        pid.map(|pid| format!(", and the last keyfobd there was process {pid}")).unwrap_or_default()
     )]
     InUse {
         /// Which process, if it says so.

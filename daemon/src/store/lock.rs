@@ -1,7 +1,8 @@
 //! One daemon for each state directory.
 //!
-//! The lock is on a file of its own, which is never renamed or removed: a lock on a name that comes and goes locks
-//! nothing. The kernel drops it when the process ends, however it ends.
+//! The lock is on a file of its own, which we never rename or remove: a lock on a name that comes and goes locks nothing.
+//! Somebody else may do so all the same, so the directory is locked as well, where the file system can. The kernel drops
+//! both when the process ends, however it ends.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -21,6 +22,8 @@ const LONGEST_PID: u64 = 20;
 /// The exclusive right to a state directory, for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
+    /// Absent where directories cannot be locked, as on NFS.
+    _directory: Option<File>,
     _file: File,
 }
 
@@ -39,8 +42,13 @@ pub(crate) enum LockError {
 impl Lock {
     /// Takes the lock, or fails at once.
     pub(crate) fn take(directory: &Directory) -> Result<Self, LockError> {
+        let itself = directory.reopened().map_err(LockError::File)?;
+        let by_directory = locked(&itself);
         let mut file = directory.open_or_create(NAME).map_err(LockError::File)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if by_directory == Err(Errno::WOULDBLOCK) {
+            return Err(LockError::Held { pid: holder(&mut file) });
+        }
+        match locked(&file) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(LockError::Held { pid: holder(&mut file) }),
             Err(errno) => return Err(LockError::File(failed("lock", directory, errno.into()))),
@@ -51,8 +59,12 @@ impl Lock {
         if let Err(error) = written {
             tracing::debug!(%error, "the lock does not say who has it");
         }
-        Ok(Self { _file: file })
+        Ok(Self { _directory: by_directory.is_ok().then_some(itself), _file: file })
     }
+}
+
+fn locked(file: &File) -> Result<(), Errno> {
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
 fn holder(file: &mut File) -> Option<u32> {

@@ -15,6 +15,7 @@ mod outage;
 mod races;
 mod report;
 mod soak;
+mod stranger;
 mod terminations;
 mod vault;
 mod vitals;

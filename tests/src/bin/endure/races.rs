@@ -1,16 +1,19 @@
-//! two daemons and fifty shims that may start one are started at once, when a renewal is due.
+//! two daemons and fifty shims that may start one are started at once, when a renewal is due. In two rounds of three
+//! another program holds the lock for a while, or replaces its file all the time.
 
-use std::fs;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::patience::{SOON, eventually, now};
 use integration_tests::process::{Output, Process};
 use integration_tests::shim;
+use rustix::net::sockopt::socket_peercred;
 
 use crate::fleet::Fleet;
 use crate::options::{GRACE, Options};
 use crate::report::Report;
+use crate::stranger::Stranger;
 use crate::vault::{Standing, is_free, judge};
 
 const SHIMS: usize = 50;
@@ -50,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Report {
         .collect();
     for round in 0..usize::try_from(count).expect("a number of rounds") {
         let fleet = &mut fleets[round % HOMES];
-        race(fleet, &mut tally);
+        race(fleet, Stranger::of(round), &mut tally);
         if round % 20 == 19 {
             eprintln!(
                 "{:>5} s: {} races, {} shims failed, {} disputed, {} unclear, {} with another number of renewals",
@@ -73,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Report {
 
 fn report(count: u64, tally: &Tally, most: usize, lost: usize) -> Report {
     Report::new(
-        format!("2 daemons and {SHIMS} shims started at once, a renewal due"),
+        format!("2 daemons and {SHIMS} shims started at once, a renewal due, another program at the lock"),
         format!("{count} times"),
     )
     .lost(lost.to_string())
@@ -89,21 +92,24 @@ fn report(count: u64, tally: &Tally, most: usize, lost: usize) -> Report {
     .promise(tally.shims_failed.is_empty(), format!("{:?}", tally.shims_failed.first()))
 }
 
-fn race(fleet: &mut Fleet, tally: &mut Tally) {
+fn race(fleet: &mut Fleet, stranger: Stranger, tally: &mut Tally) {
     eventually(SOON, "a renewal is due", || fleet.ages().iter().all(|(_, age)| *age > DUE));
     let requests = |fleet: &Fleet| fleet.issuer.ask(|ledger, _| ledger.requests("refresh_token").len());
     let before = requests(fleet);
     let home = fleet.daemon.home();
-    let first = home.spawn("keyfobd", &[]);
-    let mut shims: Vec<Process> = (0..SHIMS / 2).map(|_| shim::spawn(home, &["token", "a0"])).collect();
-    let second = home.spawn("keyfobd", &[]);
-    shims.extend((0..SHIMS / 2).map(|_| shim::spawn(home, &["token", "a0"])));
-    let outputs: Vec<Output> = shims.iter_mut().map(Process::wait).collect();
+    let (daemons, outputs) = stranger.beside(home, || {
+        let first = home.spawn("keyfobd", &[]);
+        let mut shims: Vec<Process> = (0..SHIMS / 2).map(|_| shim::spawn(home, &["token", "a0"])).collect();
+        let second = home.spawn("keyfobd", &[]);
+        shims.extend((0..SHIMS / 2).map(|_| shim::spawn(home, &["token", "a0"])));
+        let outputs: Vec<Output> = shims.iter_mut().map(Process::wait).collect();
+        ([first, second], outputs)
+    });
     let (good, bad): (Vec<Output>, Vec<Output>) = outputs.into_iter().partition(|output| output.status == 0);
     tally.tokens_differ += usize::from(good.windows(2).any(|pair| pair[0].stdout != pair[1].stdout));
     tally.shims_failed.extend(bad);
     tally.renewals_differ += usize::from(requests(fleet) != before + 1);
-    finish(fleet, [first, second], tally);
+    finish(fleet, daemons, tally);
 }
 
 /// Ends whichever daemon serves, and looks at how the others left.
@@ -137,8 +143,8 @@ fn finish(fleet: &Fleet, mut daemons: [Process; 2], tally: &mut Tally) {
     }
 }
 
-/// Tells whether the process has the state directory: its id is in the lock file.
+/// Tells whether the process is the one that listens.
 fn serves(fleet: &Fleet, pid: u32) -> bool {
-    let lock = fs::read_to_string(fleet.daemon.home().path("state/keyfob/lock")).unwrap_or_default();
-    lock.trim() == pid.to_string()
+    let Ok(stream) = UnixStream::connect(fleet.daemon.home().socket()) else { return false };
+    socket_peercred(&stream).is_ok_and(|peer| peer.pid.as_raw_nonzero().get().unsigned_abs() == pid)
 }

@@ -103,8 +103,9 @@ fn held(home: &Home, accounts: &[String]) -> BTreeMap<String, Option<String>> {
 
 /// Tells whether no process has the state directory any more.
 pub(crate) fn is_free(home: &Home) -> bool {
-    let lock = File::open(home.path("state/keyfob/lock")).expect("the lock has a file");
-    let is_free = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    // Not by the lock's file, which others may replace.
+    let directory = File::open(home.path("state/keyfob")).expect("there is a state directory");
+    let is_free = flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok();
     // Whoever inherited it meanwhile has no lock by it.
-    is_free && flock(&lock, FlockOperation::Unlock).is_ok()
+    is_free && flock(&directory, FlockOperation::Unlock).is_ok()
 }
