@@ -7,6 +7,7 @@ mod accounts;
 pub mod control;
 mod error;
 mod import;
+mod lock;
 mod login;
 pub mod peer;
 pub mod socket;
@@ -49,6 +50,8 @@ fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/healthz", get(control::healthz))
         .route("/v1/version", get(control::version))
+        .route("/v1/lock", get(lock::state).post(lock::lock))
+        .route("/v1/unlock", post(lock::unlock))
         .route("/v1/reload", post(control::reload))
         .route("/v1/stop", post(control::stop))
         .route("/v1/accounts", get(accounts::list))

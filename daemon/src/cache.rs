@@ -6,7 +6,9 @@
 mod attempt;
 pub mod entry;
 mod lane;
+pub mod lock;
 pub mod login;
+mod orders;
 mod owner;
 pub mod rejection;
 mod resumption;
@@ -20,7 +22,7 @@ pub mod view;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keyfob_protocol::account::AccountName;
@@ -34,6 +36,8 @@ use crate::grant::TokenSource;
 use crate::store::Store;
 
 use entry::Entry;
+use lock::{Lock, Turns};
+use orders::Orders;
 
 /// How long the end of the daemon waits for renewals that are under way: an exchange with an issuer takes 15 s at
 /// most, and its outcome must still get to the disk.
@@ -51,6 +55,9 @@ pub struct TokenCache {
     store: Arc<Store>,
     sources: Sources,
     accounts: watch::Sender<Arc<Running>>,
+    /// Held while the accounts change, so that none is begun unlocked while all others are being locked.
+    lock: Mutex<Lock>,
+    turns: Turns,
 }
 
 /// The accounts that run at a time, with their settings.
@@ -66,12 +73,15 @@ struct Running {
 impl TokenCache {
     /// Returns a cache without accounts.
     pub fn new(store: Arc<Store>, sources: Sources, clock: Clock) -> Self {
-        Self { clock, store, sources, accounts: watch::Sender::new(Arc::default()) }
+        let accounts = watch::Sender::new(Arc::default());
+        Self { clock, store, sources, accounts, lock: Mutex::new(Lock::Open), turns: Turns::default() }
     }
 
     /// Takes over a configuration: starts new accounts, ends those that are gone, and lets the others keep what they
     /// hold. An account whose tokens are bound to other settings now is started anew, after the old one has ended.
+    /// While keyfob is locked all are, the new ones as well.
     pub fn apply(&self, registry: Registry) -> ReloadReport {
+        let lock = self.lock_state();
         let old = self.accounts.borrow().clone();
         let changes = registry::changes(&old.registry, &registry);
         let mut entries = BTreeMap::new();
@@ -85,7 +95,8 @@ impl TokenCache {
                 }
                 predecessor => {
                     let predecessor = predecessor.or_else(|| old.leaving.get(&account.name));
-                    self.start(account.clone(), source, predecessor.cloned())
+                    let orders = Orders { latch: lock.latch(), ..Orders::new(account.clone(), source) };
+                    self.start(orders, predecessor.cloned())
                 }
             };
             entries.insert(account.name.clone(), entry);
@@ -161,12 +172,13 @@ impl TokenCache {
         }
     }
 
-    fn start(
-        &self,
-        account: Account,
-        source: Arc<dyn TokenSource>,
-        predecessor: Option<Arc<Entry>>,
-    ) -> Arc<Entry> {
-        Arc::new(Entry::start(account, source, Arc::clone(&self.store), self.clock.clone(), predecessor))
+    fn start(&self, orders: Orders, predecessor: Option<Arc<Entry>>) -> Arc<Entry> {
+        Arc::new(Entry::start(orders, Arc::clone(&self.store), self.clock.clone(), predecessor))
+    }
+
+    /// The lock is held for the time of one look or change.
+    fn lock_state(&self) -> MutexGuard<'_, Lock> {
+        // No code that holds it can leave it half changed.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -215,6 +215,25 @@ impl Store {
         }
     }
 
+    /// Forgets the key: until [`Self::recall_key`] every call that needs it fails with [`StoreError::Withheld`]. Blocks.
+    pub fn withhold_key(&self) {
+        match &self.rest {
+            Rest::Memory(_) => {}
+            Rest::Disk(disk) => disk.key.withhold(),
+        }
+    }
+
+    /// Fetches the key that was forgotten from where it is. Blocks for a few seconds at the most.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. The key is then as forgotten as before.
+    pub fn recall_key(&self) -> Result<(), StoreError> {
+        match &self.rest {
+            Rest::Memory(_) => Ok(()),
+            Rest::Disk(disk) => disk.key.recall(),
+        }
+    }
+
     /// Returns where the key is and whether it is at hand. Waits for nothing.
     pub fn status(&self) -> StoreStatus {
         match &self.rest {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::daemon::StoreStatus;
 use crate::error::ErrorBody;
+use crate::lock::LockStatus;
 use crate::login::LoginState;
 
 /// The name of an account: 1 to 64 characters of `[A-Za-z0-9_.-]`, the first of them a letter or a digit.
@@ -80,6 +81,9 @@ pub struct AccountList {
     pub default_account: Option<AccountName>,
     /// Where the tokens rest.
     pub store: StoreStatus,
+    /// Whether keyfob is locked.
+    #[serde(default)]
+    pub lock: LockStatus,
 }
 
 /// What the daemon says about one account.

@@ -65,7 +65,7 @@ pub enum ErrorCode {
     Misconfigured,
     /// Wait until `retry_at`, then try again.
     Unavailable,
-    /// The keyring that holds the store's key is locked: unlock it.
+    /// The keyring that holds the store's key is locked, or keyfob is: unlock it.
     Locked,
     /// The daemon is about to exit: try again.
     ShuttingDown,

@@ -13,6 +13,9 @@
 //! GET    /v1/accounts/{a}/import          ForeignSessions     ?endpoint=ENDPOINT: what other clients keep for it
 //! POST   /v1/accounts/{a}/import          LoginStatus         ImportRequest: takes the latest of them over
 //! DELETE /v1/accounts/{a}/session         LogoutReport        logs out: revokes (RFC 7009) and forgets
+//! GET    /v1/lock                         LockStatus
+//! POST   /v1/lock                         LockStatus          LockRequest: forgets all secrets, until it is unlocked
+//! POST   /v1/unlock                       LockStatus          LockRequest
 //! POST   /v1/reload                       ReloadReport
 //! POST   /v1/stop                         204, then the daemon drains and exits
 //! GET    /v1/version                      Version
@@ -29,6 +32,7 @@ pub mod account;
 pub mod daemon;
 pub mod error;
 pub mod import;
+pub mod lock;
 pub mod login;
 pub mod paths;
 pub mod socket;

@@ -9,7 +9,7 @@ use keyfob_protocol::account::{
 };
 use keyfob_protocol::daemon::KeyKind;
 
-use super::{Api, error, login};
+use super::{Api, error, lock, login};
 use crate::cache::entry::Entry;
 use crate::cache::view::{Stored, View};
 use crate::clock::Now;
@@ -24,6 +24,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<AccountList> {
         accounts: entries.iter().map(|entry| status(entry, store.key, now)).collect(),
         default_account: api.cache.default_account(),
         store,
+        lock: lock::status(&api.cache),
     })
 }
 
@@ -53,7 +54,7 @@ fn status(entry: &Entry, key: KeyKind, now: Now) -> AccountStatus {
 
 fn state(view: &View, now: Now) -> AccountState {
     match &view.stored {
-        Stored::Unreadable(_) => return AccountState::Locked,
+        Stored::Unreadable(_) | Stored::Locked => return AccountState::Locked,
         Stored::Unread => return AccountState::Unknown,
         Stored::Durable | Stored::Volatile(_) => {}
     }
@@ -89,14 +90,16 @@ fn renewal(renewal: Renewal, now: Now) -> RenewalStatus {
 fn persistence(stored: &Stored, key: KeyKind) -> Persistence {
     match (stored, key) {
         (_, KeyKind::Memory) | (Stored::Volatile(_), _) => Persistence::Volatile,
-        (Stored::Durable | Stored::Unread | Stored::Unreadable(_), _) => Persistence::Durable,
+        (Stored::Durable | Stored::Unread | Stored::Unreadable(_) | Stored::Locked, _) => {
+            Persistence::Durable
+        }
     }
 }
 
 fn persistence_note(stored: &Stored) -> Option<String> {
     match stored {
         Stored::Volatile(error) => Some(error.with_remedy()),
-        Stored::Durable | Stored::Unread | Stored::Unreadable(_) => None,
+        Stored::Durable | Stored::Unread | Stored::Unreadable(_) | Stored::Locked => None,
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) fn refusal(refusal: &Refusal, view: &View, now: Now) -> ErrorBody {
                 .with_hint(format!("add \"offline_access\" to scopes, then run: keyfob login {account}"))
         }
         Refusal::Store(error) => store(error),
+        Refusal::Locked => locked(),
         Refusal::Crowded => {
             ErrorBody::new(ErrorCode::Unavailable, format!("too many clients wait for {account}"))
                 .with_hint("try again")
@@ -207,6 +208,7 @@ pub(super) fn no_login(why: &NoLogin, view: &View) -> ErrorBody {
         )
         .with_hint(format!("run: keyfob token {account}")),
         NoLogin::Store(error) => store(error),
+        NoLogin::Locked => locked(),
         NoLogin::Exchanging => {
             ErrorBody::new(ErrorCode::Unavailable, format!("another login to {account} is about to end"))
                 .with_hint("try again")
@@ -230,9 +232,16 @@ fn closing() -> ErrorBody {
     ErrorBody::new(ErrorCode::ShuttingDown, "the account is being closed").with_hint("try again")
 }
 
-fn store(error: &StoreError) -> ErrorBody {
+/// Says that keyfob is locked.
+pub(super) fn locked() -> ErrorBody {
+    store(&StoreError::Withheld)
+}
+
+/// Says what is wrong with the store.
+pub(super) fn store(error: &StoreError) -> ErrorBody {
     let (code, hint) = match error {
         StoreError::Locked { .. } => (ErrorCode::Locked, "then try again"),
+        StoreError::Withheld => (ErrorCode::Locked, "run: keyfob unlock"),
         StoreError::File(_)
         | StoreError::NoRandomness(_)
         | StoreError::NoSpill

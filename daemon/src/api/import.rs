@@ -38,7 +38,7 @@ pub(super) async fn list(
     query: Result<Query<ImportQuery>, QueryRejection>,
 ) -> Result<Json<ForeignSessions>, ApiError> {
     let Query(ImportQuery { endpoint }) = query.map_err(bad_request)?;
-    api.cache.entry(&name)?;
+    holds_secrets(&*api.cache.entry(&name)?)?;
     let found = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
     let sessions = found.sessions.iter().map(|session| shown(session, found.latest())).collect();
     Ok(Json(ForeignSessions { sessions, is_locked: found.is_locked }))
@@ -52,6 +52,7 @@ pub(super) async fn import(
 ) -> Result<Json<LoginStatus>, ApiError> {
     let Json(ImportRequest { endpoint, donors }) = body.map_err(bad_request)?;
     let entry = api.cache.entry(&name)?;
+    holds_secrets(&entry)?;
     is_for(&entry.view().account, &endpoint)?;
     let found = api.keyrings.sessions(&endpoint).await.map_err(silent)?;
     let refresh = found.latest().ok_or_else(|| none_found(&entry, found.is_locked))?;
@@ -67,6 +68,14 @@ pub(super) async fn import(
         }
     }
     Ok(Json(status(&view, api.cache.clock().now())))
+}
+
+/// Makes sure that keyfob is not locked: then no session is even read.
+fn holds_secrets(entry: &Entry) -> Result<(), ApiError> {
+    match entry.view().stored {
+        Stored::Locked => Err(ApiError(error::locked())),
+        Stored::Unread | Stored::Unreadable(_) | Stored::Durable | Stored::Volatile(_) => Ok(()),
+    }
 }
 
 /// Makes sure that an account gets its tokens where the sessions for an endpoint came from. Only the endpoint can say
@@ -102,7 +111,10 @@ async fn delete_once_stored(entry: Arc<Entry>, keyrings: Keyrings, sessions: Vec
                 tracing::warn!(%error, "the sessions of other clients stay where they are");
             }
         }
-        (LoginProgress::SignedIn, Stored::Unread | Stored::Unreadable(_) | Stored::Volatile(_)) => {
+        (
+            LoginProgress::SignedIn,
+            Stored::Unread | Stored::Unreadable(_) | Stored::Volatile(_) | Stored::Locked,
+        ) => {
             tracing::warn!(
                 account = %view.account.name,
                 "the sessions of other clients stay where they are: what came of them is not on disk"

@@ -3,6 +3,8 @@
 //! The handle never changes anything itself. A caller that hangs up while it waits cancels its waiting and nothing
 //! else, because whatever must not be interrupted runs in the owner.
 
+pub(super) mod lock;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::account::Account;
+use crate::cache::orders::Orders;
 use crate::cache::owner::{Message, Owner};
 use crate::cache::rejection::{Consumer, InForce, Rejections, TokenHash, Verdict};
 use crate::cache::succession::{self, Estate};
@@ -34,14 +37,6 @@ pub struct Entry {
     orders: watch::Sender<Orders>,
     view: watch::Receiver<Arc<View>>,
     rejections: Mutex<Rejections>,
-}
-
-/// What the owner is to go by: its settings, and whether it goes on.
-#[derive(Clone)]
-pub(super) struct Orders {
-    pub(super) account: Arc<Account>,
-    pub(super) source: Arc<dyn TokenSource>,
-    pub(super) closing: bool,
 }
 
 /// A request for a token.
@@ -84,6 +79,9 @@ pub enum NoLogin {
     /// The store could not be read, and its contents must not be overwritten.
     #[error("the store cannot be read")]
     Store(Arc<StoreError>),
+    /// Nobody logs in until keyfob is unlocked.
+    #[error("keyfob is locked")]
+    Locked,
     /// The tokens of another login are on their way.
     #[error("another login is about to end")]
     Exchanging,
@@ -115,15 +113,12 @@ pub enum LoggedOut {
 impl Entry {
     /// Starts the owner task of an account, which begins when its predecessor has ended.
     pub(super) fn start(
-        account: Account,
-        source: Arc<dyn TokenSource>,
+        orders: Orders,
         store: Arc<Store>,
         clock: Clock,
         predecessor: Option<Arc<Self>>,
     ) -> Self {
         let (mailbox, messages) = mpsc::channel(MAILBOX);
-        let account = Arc::new(account);
-        let orders = Orders { account, source, closing: false };
         let (to_view, view) = watch::channel(Owner::first_view(&orders, &clock));
         let (orders, orders_of_owner) = watch::channel(orders);
         let estate = Estate { store, clock: clock.clone(), view: to_view };

@@ -6,6 +6,7 @@
 
 mod import;
 mod jumps;
+mod lock;
 mod login;
 mod outcome;
 mod resumption;
@@ -19,11 +20,12 @@ use tokio::task::JoinHandle;
 
 use crate::account::Account;
 use crate::cache::attempt::Attempts;
-use crate::cache::entry::{Asked, NoLogin, Orders};
+use crate::cache::entry::{Asked, NoLogin};
 use crate::cache::lane::{Lane, Reply};
 use crate::cache::login::{LoginProgress, Outcome, Step};
+use crate::cache::orders::Orders;
 use crate::cache::resumption::Resumption;
-use crate::cache::shelf::{Fate, Shelf};
+use crate::cache::shelf::{Fate, Shelf, unread};
 use crate::cache::succession::Estate;
 use crate::cache::variant::Variants;
 use crate::cache::view::{Refusal, Stored, View, conclusion};
@@ -36,6 +38,8 @@ use crate::token::schedule::Jitter;
 use crate::token::state::{Answer, Means, SignedOut, TokenState};
 use crate::token::{Target, TokenSet};
 
+pub(super) use crate::cache::owner::lock::Preparation;
+
 /// What clients ask of an owner.
 pub(super) enum Message {
     Token { asked: Asked, reply: Reply },
@@ -45,6 +49,7 @@ pub(super) enum Message {
     Pasting { reply: oneshot::Sender<Option<mpsc::Sender<Pasted>>> },
     CancelLogin { reply: oneshot::Sender<()> },
     LogOut { reply: oneshot::Sender<Result<Option<Revocation>, Refusal>> },
+    PrepareLock(Preparation),
 }
 
 /// A revocation that is under way.
@@ -78,6 +83,8 @@ pub(super) struct Owner {
     /// When the pauses after failures ended last because of a sleep.
     fresh_start_at: Option<Moment>,
     closing: bool,
+    /// Whether nothing is begun: it may be locked in a moment.
+    is_held: bool,
     view: watch::Sender<Arc<View>>,
 }
 
@@ -86,7 +93,7 @@ impl Owner {
     pub(super) fn first_view(orders: &Orders, clock: &Clock) -> Arc<View> {
         Arc::new(View {
             account: Arc::clone(&orders.account),
-            stored: Stored::Unread,
+            stored: unread(orders.latch),
             state: TokenState::signed_out(means(&*orders.source), SignedOut::Never, clock.now().moment),
             failed_at: None,
             variants: Variants::default().snapshot(),
@@ -97,7 +104,7 @@ impl Owner {
     }
 
     pub(super) fn new(orders: Orders, estate: &Estate) -> Self {
-        let Orders { account, source, closing } = orders;
+        let Orders { account, source, closing, latch } = orders;
         let (store, clock) = (Arc::clone(&estate.store), estate.clock.clone());
         let state = TokenState::signed_out(means(&*source), SignedOut::Never, clock.now().moment);
         let login_revision = estate.view.borrow().login_revision;
@@ -105,7 +112,7 @@ impl Owner {
             account,
             source,
             resumption: Resumption::new(Arc::clone(&store)),
-            shelf: Shelf::new(store, clock.clone()),
+            shelf: Shelf::new(store, clock.clone(), latch),
             jumps: clock.jumps(),
             fresh_start_at: None,
             clock,
@@ -120,6 +127,7 @@ impl Owner {
             replaced: None,
             dropped: 0,
             closing,
+            is_held: false,
             view: estate.view.clone(),
         }
     }
@@ -130,7 +138,9 @@ impl Owner {
         mut messages: OwnedMutexGuard<mpsc::Receiver<Message>>,
         mut orders: watch::Receiver<Orders>,
     ) {
-        self.load().await;
+        if !self.shelf.is_locked() {
+            self.load().await;
+        }
         while !(self.closing && self.attempts.is_empty() && !self.is_exchanging()) {
             // What a person is shown is on disk.
             self.resumption.settle(&self.account).await;
@@ -139,7 +149,11 @@ impl Owner {
             let wakes_at = self.wakes_at();
             tokio::select! {
                 changed = orders.changed(), if !self.closing => match changed {
-                    Ok(()) => self.obey(&orders.borrow_and_update()),
+                    Ok(()) => {
+                        let orders = orders.borrow_and_update().clone();
+                        self.heed_latch(orders.latch).await;
+                        self.obey(&orders);
+                    }
                     Err(_) => self.close(),
                 },
                 Some(message) = messages.recv(), if !self.closing => self.receive(message).await,
@@ -207,6 +221,7 @@ impl Owner {
                 self.publish();
                 answer(reply, revocation);
             }
+            Message::PrepareLock(preparation) => self.prepare_lock(preparation).await,
         }
     }
 
@@ -214,6 +229,9 @@ impl Owner {
     fn admit(&mut self, asked: Asked, reply: Reply) {
         if let Some(error) = self.shelf.unreadable() {
             return answer(reply, Err(Refusal::Store(Arc::clone(error))));
+        }
+        if self.shelf.is_locked() {
+            return answer(reply, Err(Refusal::Locked));
         }
         if let Wanted::Other(target) = &asked.wanted {
             return self.admit_for(target, &asked, reply);
@@ -231,7 +249,7 @@ impl Owner {
 
     /// Starts an attempt, unless another is in its way: then it is started when that has ended.
     fn start(&mut self, wanted: Wanted) {
-        if self.is_in_the_way(&wanted) {
+        if self.is_held || self.is_in_the_way(&wanted) {
             return;
         }
         let refresh = match &wanted {
@@ -280,6 +298,7 @@ impl Owner {
             match self.shelf.stored() {
                 Stored::Unread | Stored::Unreadable(_) => self.load().await,
                 Stored::Durable | Stored::Volatile(_) => self.save().await,
+                Stored::Locked => {}
             }
         }
         if self.due().is_some_and(|at| at <= now) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::Account;
+use crate::cache::lock::Latch;
 use crate::cache::scribe::{Hurry, Scribe};
 use crate::cache::view::Stored;
 use crate::clock::{Clock, Moment};
@@ -46,15 +47,9 @@ enum Written {
 }
 
 impl Shelf {
-    pub(super) fn new(store: Arc<Store>, clock: Clock) -> Self {
-        Self {
-            store,
-            clock,
-            generation: 0,
-            stored: Stored::Unread,
-            retry_at: None,
-            rotation: Written::Nothing,
-        }
+    pub(super) fn new(store: Arc<Store>, clock: Clock, latch: Latch) -> Self {
+        let stored = unread(latch);
+        Self { store, clock, generation: 0, stored, retry_at: None, rotation: Written::Nothing }
     }
 
     pub(super) fn stored(&self) -> &Stored {
@@ -65,8 +60,18 @@ impl Shelf {
     pub(super) fn unreadable(&self) -> Option<&Arc<StoreError>> {
         match &self.stored {
             Stored::Unreadable(error) => Some(error),
-            Stored::Unread | Stored::Durable | Stored::Volatile(_) => None,
+            Stored::Unread | Stored::Durable | Stored::Volatile(_) | Stored::Locked => None,
         }
+    }
+
+    /// Tells whether nothing is to be read until keyfob is unlocked.
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self.stored, Stored::Locked)
+    }
+
+    /// Takes note that all that was held has been forgotten, or that it may be read again.
+    pub(super) fn turn(&mut self, latch: Latch) {
+        self.settle(unread(latch));
     }
 
     /// Returns when the store should be tried again, if there is need to.
@@ -289,13 +294,15 @@ impl Shelf {
     /// Takes what the account held off the disk.
     pub(super) async fn delete(&mut self, account: &Account) -> Result<(), Arc<StoreError>> {
         self.take_off(account).await?;
-        self.settle(Stored::Durable);
+        if !self.is_locked() {
+            self.settle(Stored::Durable);
+        }
         Ok(())
     }
 
     fn settle(&mut self, stored: Stored) {
         self.retry_at = match stored {
-            Stored::Unread | Stored::Durable => None,
+            Stored::Unread | Stored::Durable | Stored::Locked => None,
             Stored::Unreadable(_) | Stored::Volatile(_) => Some(self.clock.now().moment.after(RETRY)),
         };
         self.stored = stored;
@@ -306,6 +313,14 @@ impl Shelf {
         what: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         call(&self.store, what).await
+    }
+}
+
+/// Returns what is known of an account of which nothing has been read.
+pub(super) fn unread(latch: Latch) -> Stored {
+    match latch {
+        Latch::Open => Stored::Unread,
+        Latch::Locked => Stored::Locked,
     }
 }
 

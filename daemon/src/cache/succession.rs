@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::cache::entry::Orders;
+use crate::cache::orders::Orders;
 use crate::cache::owner::{Message, Owner};
 use crate::cache::view::View;
 use crate::clock::Clock;

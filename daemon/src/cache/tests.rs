@@ -4,6 +4,7 @@ mod clocks;
 mod disk;
 mod doubt;
 mod import;
+mod lock;
 mod outage;
 mod rejection;
 mod reload;
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 use crate::account::{Account, Grant, IssuerSettings, Provider};
 use crate::cache::entry::{Asked, Entry, NoLogin, NoPaste};
 use crate::cache::login::LoginProgress;
+use crate::cache::orders::Orders;
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::Clock;
 use crate::grant::authorization_code::BrowserLogin;
@@ -409,7 +411,8 @@ impl World {
 }
 
 fn start(account: Account, issuer: &FakeIssuer, store: &Arc<Store>, clock: &Clock) -> Arc<Entry> {
-    Arc::new(Entry::start(account, Arc::new(issuer.clone()), Arc::clone(store), clock.clone(), None))
+    let orders = Orders::new(account, Arc::new(issuer.clone()));
+    Arc::new(Entry::start(orders, Arc::clone(store), clock.clone(), None))
 }
 
 fn account(client_id: &str) -> Account {

@@ -48,6 +48,8 @@ pub enum Stored {
     Durable,
     /// It could not be written: what the account holds is in memory alone.
     Volatile(Arc<StoreError>),
+    /// It has what the account holds, and nothing else has: keyfob is locked.
+    Locked,
 }
 
 /// A token, and why it is not what was asked for where it is not.
@@ -77,6 +79,9 @@ pub enum Refusal {
     /// The store could not be read.
     #[error("the store cannot be read")]
     Store(Arc<StoreError>),
+    /// Nobody gets anything until keyfob is unlocked.
+    #[error("keyfob is locked")]
+    Locked,
     /// Too many clients wait for this account.
     #[error("too many clients are waiting")]
     Crowded,
@@ -126,6 +131,7 @@ impl View {
     pub fn best(&self, wanted: &Wanted, need: Need, now: Moment) -> Result<Served, Refusal> {
         match (&self.stored, self.state_of(wanted)) {
             (Stored::Unreadable(error), _) => Err(Refusal::Store(Arc::clone(error))),
+            (Stored::Locked, _) => Err(Refusal::Locked),
             (Stored::Unread, _) | (Stored::Durable | Stored::Volatile(_), None) => {
                 Err(Refusal::Unavailable(Unavailable::Renewing))
             }

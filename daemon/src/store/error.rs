@@ -91,6 +91,9 @@ pub enum StoreError {
         /// What to do.
         hint: String,
     },
+    /// The key was forgotten on purpose. Nothing asks for it until keyfob is unlocked.
+    #[error("keyfob is locked")]
+    Withheld,
     /// The key is not the one that was sealed with, or is gone.
     #[error(
         "{} was sealed with a key that {place} does not have: put the key back, or log out with 'keyfob logout' and \

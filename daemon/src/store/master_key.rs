@@ -1,4 +1,4 @@
-//! The store's key in use: settled at start, fetched once, then kept in memory.
+//! The store's key in use: settled at start, fetched once, then kept in memory until keyfob is locked.
 //!
 //! A keyring that is locked, silent or emptied keeps nobody from starting: every use asks it again, at a measured pace,
 //! so that unlocking it heals the store. What only a restart can heal (a credential, a key file) fails at start. The
@@ -45,7 +45,14 @@ pub(crate) struct MasterKey {
 #[derive(Debug)]
 enum State {
     Held(Arc<Key>),
-    Missing { tried: Moment, why: Missing },
+    Missing {
+        tried: Moment,
+        why: Missing,
+    },
+    /// It was forgotten on purpose: no place is asked for it. It is the one with this id, if there was one.
+    Withheld {
+        id: Option<KeyId>,
+    },
 }
 
 /// Why there is no key yet.
@@ -55,6 +62,14 @@ enum Missing {
     Locked { hint: String },
     /// The keyring has none, or another one, and something is sealed.
     Gone,
+}
+
+/// Why there is no key, for whoever wants it now.
+enum Denial {
+    /// As long as the keyring is as it is.
+    Lasting(Missing),
+    /// This time.
+    Once(StoreError),
 }
 
 /// Why one attempt gave no key.
@@ -130,21 +145,55 @@ impl MasterKey {
         if let Some(known) = self.known(clock.now().moment) {
             return known;
         }
-        let attempt = self.places.obtain(self.place, self.recorded);
-        let why = match attempt {
+        match self.fetch(self.recorded) {
             Ok(key) => {
-                let key = Arc::new(key);
                 *locked(&self.state) = State::Held(Arc::clone(&key));
-                return Ok(key);
+                Ok(key)
             }
-            Err(Trouble::Source(error)) => Missing::Locked { hint: error.to_string() },
-            Err(Trouble::Gone) => Missing::Gone,
-            Err(Trouble::File(error)) => return Err(error.into()),
-            Err(Trouble::NoRandomness(error)) => return Err(error.into()),
+            Err(Denial::Once(error)) => Err(error),
+            Err(Denial::Lasting(why)) => {
+                let error = self.explain(&why);
+                *locked(&self.state) = State::Missing { tried: clock.now().moment, why };
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets the key. Until [`Self::recall`] nobody gets it, and its place is not asked.
+    pub(crate) fn withhold(&self) {
+        // Whoever asks now puts back what they get.
+        let _attempt = locked(&self.attempt);
+        let mut state = locked(&self.state);
+        let id = match &*state {
+            State::Held(key) => Some(key.id()),
+            State::Missing { .. } => self.recorded,
+            State::Withheld { id } => *id,
         };
-        let error = self.explain(&why);
-        *locked(&self.state) = State::Missing { tried: clock.now().moment, why };
-        Err(error)
+        *state = State::Withheld { id };
+    }
+
+    /// Fetches the key that was forgotten, which takes a few seconds at the most. Where its place does not give it, it stays
+    /// forgotten.
+    pub(crate) fn recall(&self) -> Result<(), StoreError> {
+        let _attempt = locked(&self.attempt);
+        let State::Withheld { id } = *locked(&self.state) else { return Ok(()) };
+        match self.fetch(id) {
+            Ok(key) => {
+                *locked(&self.state) = State::Held(key);
+                Ok(())
+            }
+            Err(Denial::Once(error)) => Err(error),
+            Err(Denial::Lasting(why)) => Err(self.explain(&why)),
+        }
+    }
+
+    fn fetch(&self, known: Option<KeyId>) -> Result<Arc<Key>, Denial> {
+        self.places.obtain(self.place, known).map(Arc::new).map_err(|trouble| match trouble {
+            Trouble::Source(error) => Denial::Lasting(Missing::Locked { hint: error.to_string() }),
+            Trouble::Gone => Denial::Lasting(Missing::Gone),
+            Trouble::File(error) => Denial::Once(error.into()),
+            Trouble::NoRandomness(error) => Denial::Once(error.into()),
+        })
     }
 
     /// Returns the answer that needs no asking, if there is one.
@@ -153,6 +202,7 @@ impl MasterKey {
             State::Held(key) => Some(Ok(Arc::clone(key))),
             State::Missing { tried, why } if now < tried.after(RETRY) => Some(Err(self.explain(why))),
             State::Missing { .. } => None,
+            State::Withheld { .. } => Some(Err(StoreError::Withheld)),
         }
     }
 
@@ -166,6 +216,7 @@ impl MasterKey {
         let (state, note) = match &*locked(&self.state) {
             State::Held(_) => (StoreState::Open, self.caution()),
             State::Missing { why, .. } => (StoreState::Locked, Some(self.explain(why).to_string())),
+            State::Withheld { .. } => (StoreState::Locked, Some(StoreError::Withheld.to_string())),
         };
         StoreStatus { key: self.place.kind(), state, note }
     }

@@ -154,6 +154,50 @@ async fn a_locked_keyring_is_never_a_quieter_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_was_forgotten_is_asked_for_by_nobody_and_comes_back_as_the_same() {
+    for choice in [KeyChoice::Keyring, KeyChoice::File] {
+        let machine = Machine::new();
+        let store = machine.open(choice).unwrap();
+        let record = machine.record(1, "at");
+        store.save(&name("prod"), &record).unwrap();
+        store.withhold_key();
+        let questions = machine.keyring.desktop().questions;
+        tokio::time::advance(RETRY * 10).await;
+        assert!(matches!(store.load(&name("prod")), Err(StoreError::Withheld)));
+        assert!(matches!(store.save(&name("prod"), &record), Err(StoreError::Withheld)));
+        assert!(matches!(store.spill(&name("prod"), &record), Err(StoreError::Withheld)));
+        assert!(matches!(store.load_login(&name("prod")), Err(StoreError::Withheld)));
+        assert_eq!(store.status().state, StoreState::Locked);
+        assert_eq!(machine.keyring.desktop().questions, questions);
+        store.recall_key().unwrap();
+        assert!(store.load(&name("prod")).unwrap().is_some());
+        // What needs no key goes on without it.
+        store.withhold_key();
+        store.delete(&name("prod")).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_forgotten_stays_so_while_its_keyring_is_locked() {
+    let machine = Machine::new();
+    let store = machine.open(KeyChoice::Keyring).unwrap();
+    store.save(&name("prod"), &machine.record(1, "at")).unwrap();
+    store.withhold_key();
+    for mood in [Mood::Locked, Mood::Absent] {
+        machine.keyring.is(mood);
+        assert!(matches!(store.recall_key(), Err(StoreError::Locked { .. })));
+        assert!(matches!(store.load(&name("prod")), Err(StoreError::Withheld)));
+    }
+    machine.keyring.is(Mood::Unlocked);
+    assert!(
+        matches!(store.load(&name("prod")), Err(StoreError::Withheld)),
+        "it is not the keyring's to unlock"
+    );
+    store.recall_key().unwrap();
+    assert!(store.load(&name("prod")).unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_locked_keyring_is_asked_at_a_measured_pace() {
     let machine = Machine::new();
     machine.keyring.is(Mood::Locked);

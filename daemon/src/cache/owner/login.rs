@@ -13,6 +13,7 @@ use crate::cache::login::{LoginProgress, Outcome, Step};
 use crate::cache::owner::{Owner, Revocation, means};
 use crate::cache::view::Refusal;
 use crate::grant::{Flow, Login, Pasted, Wanted};
+use crate::store::StoreError;
 use crate::token::failure::{Failure, told};
 use crate::token::state::{Held, Means, SignedOut, TokenState};
 
@@ -48,6 +49,7 @@ impl Owner {
         }
         match self.shelf.unreadable() {
             Some(error) => Err(NoLogin::Store(Arc::clone(error))),
+            None if self.shelf.is_locked() => Err(NoLogin::Locked),
             None => Ok(()),
         }
     }
@@ -139,7 +141,12 @@ impl Owner {
 
     /// Forgets here first. What the store could not read cannot be revoked, but it can be forgotten.
     pub(super) async fn log_out(&mut self) -> Result<Option<Revocation>, Refusal> {
-        let unread = self.shelf.unreadable().map(|error| Failure::transient(told(error.as_ref())));
+        let unread = match self.shelf.unreadable() {
+            Some(error) => Some(told(error.as_ref())),
+            None if self.shelf.is_locked() => Some(told(&StoreError::Withheld)),
+            None => None,
+        };
+        let unread = unread.map(Failure::transient);
         self.shelf.delete(&self.account).await.map_err(Refusal::Store)?;
         self.end_login(LoginProgress::Cancelled);
         self.resumption.erase(&self.account).await;

@@ -33,6 +33,8 @@ impl Owner {
 
     /// Takes in the outcome of an attempt: stores new tokens, then tells everybody who waits, the error as well.
     pub(super) async fn conclude(&mut self, attempt: Attempt, outcome: Option<Outcome>) {
+        // Whoever waits for what was only let go learns what comes of that.
+        let is_settled = attempt.is_current && !(self.is_held && matches!(outcome, Some(Outcome::Unsent(_))));
         match (attempt.is_current, &attempt.occasion) {
             (false, _) => self.drop_overtaken(outcome).await,
             (true, Occasion::Import) => self.conclude_import(outcome).await,
@@ -40,14 +42,14 @@ impl Owner {
         }
         self.variants.publish();
         self.publish();
-        if let (true, Occasion::Renewal(errand)) = (attempt.is_current, &attempt.occasion) {
+        if let (true, Occasion::Renewal(errand)) = (is_settled, &attempt.occasion) {
             let now = self.clock.now().moment;
             match &errand.wanted {
                 Wanted::Other(target) => self.settle_variant(target, now),
                 Wanted::Own => self.own.settle(now),
             }
         }
-        if !self.closing {
+        if !self.closing && !self.is_held {
             self.start_import();
             self.start_awaited();
         }

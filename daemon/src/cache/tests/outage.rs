@@ -269,7 +269,8 @@ async fn five_hundred_accounts_that_come_due_together_take_turns_and_none_expire
         let (http, endpoint, traffic) = (http.clone(), endpoint.clone(), Arc::clone(&traffic));
         let source = Gated { issuer: issuer.clone(), http, endpoint, traffic };
         let account = Account { name: format!("a{number}").parse().unwrap(), ..account("cli") };
-        let entry = Entry::start(account, Arc::new(source), Arc::clone(&store), clock.clone(), None);
+        let entry =
+            Entry::start(Orders::new(account, Arc::new(source)), Arc::clone(&store), clock.clone(), None);
         entry.import("7".into()).await.unwrap();
         entries.push((entry, issuer));
     }

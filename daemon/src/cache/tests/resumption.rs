@@ -144,7 +144,8 @@ impl Screen {
     fn start_again(&mut self, client_id: &str) {
         let World { store, clock, .. } = &self.world;
         let source = Arc::new(self.device.clone());
-        let entry = Entry::start(account(client_id), source, Arc::clone(store), clock.clone(), None);
+        let entry =
+            Entry::start(Orders::new(account(client_id), source), Arc::clone(store), clock.clone(), None);
         self.world.entry = Arc::new(entry);
     }
 
