@@ -3,6 +3,8 @@
 //! Options stand anywhere, as `--option VALUE` or `--option=VALUE`; `--` ends them. The thing to get wrong: guessing.
 //! What is not understood is a mistake that is named, with the nearest thing that would have been.
 
+pub(crate) mod lock;
+pub(crate) mod login;
 pub(crate) mod mistake;
 pub(crate) mod setup;
 pub(crate) mod token;
@@ -12,6 +14,8 @@ use std::ffi::{OsStr, OsString};
 
 use keyfob_protocol::account::AccountName;
 
+use crate::arguments::lock::Source;
+use crate::arguments::login::LoginOptions;
 use crate::arguments::mistake::{Mistake, nearest, repeated};
 use crate::arguments::setup::SetupOptions;
 use crate::arguments::token::TokenOptions;
@@ -29,6 +33,10 @@ pub(crate) enum Command {
     Status(StatusOptions, Start),
     /// Have another program use keyfob.
     Setup(SetupOptions),
+    /// Have the daemon forget all secrets.
+    Lock(Option<Source>, Start),
+    /// Have it take them up again.
+    Unlock(Source),
     /// Have the daemon read its configuration again.
     Reload,
     /// End the daemon.
@@ -52,23 +60,14 @@ pub(crate) enum Verb {
     Status,
     /// `setup`
     Setup,
+    /// `lock`
+    Lock,
+    /// `unlock`
+    Unlock,
     /// `reload`
     Reload,
     /// `stop`
     Stop,
-}
-
-/// How to log in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LoginOptions {
-    /// To what.
-    pub(crate) account: Account,
-    /// In which way.
-    pub(crate) way: Way,
-    /// What becomes of a page for a browser on this machine.
-    pub(crate) opening: Opening,
-    /// What becomes of a page for any device.
-    pub(crate) qr_code: QrCode,
 }
 
 /// What is shown of the accounts.
@@ -95,37 +94,6 @@ pub(crate) enum Start {
     /// Where none answers.
     IfNeeded,
     /// Not by us.
-    Never,
-}
-
-/// In which way a person logs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// The account's.
-    Configured,
-    /// The account's, in a browser on another machine: its last address is brought by hand.
-    Paste,
-    /// By a code that is entered on any device.
-    DeviceCode,
-}
-
-/// Whether a page is opened in a browser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opening {
-    /// In a desktop session.
-    OnDesktop,
-    /// Wherever it may be.
-    Always,
-    /// Not by us.
-    Never,
-}
-
-/// Whether a QR code is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QrCode {
-    /// Where it fits.
-    IfItFits,
-    /// Not at all.
     Never,
 }
 
@@ -178,11 +146,6 @@ struct Parsed {
 const HELP_COMMAND: &str = "help";
 
 const NO_AUTOSTART: Known = Known { name: "--no-autostart", value: Value::None };
-const NO_QR: Known = Known { name: "--no-qr", value: Value::None };
-const BROWSER: Known = Known { name: "--browser", value: Value::None };
-const NO_BROWSER: Known = Known { name: "--no-browser", value: Value::None };
-const PASTE: Known = Known { name: "--paste", value: Value::None };
-const DEVICE: Known = Known { name: "--device", value: Value::None };
 const JSON: Known = Known { name: "--json", value: Value::None };
 const HELP: Known = Known { name: "--help", value: Value::None };
 
@@ -204,7 +167,7 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
     let start = if parsed.has(NO_AUTOSTART) { Start::Never } else { Start::IfNeeded };
     match verb {
         Verb::Token => Ok(Command::Token(TokenOptions::read(&mut parsed, account)?, start)),
-        Verb::Login => Ok(Command::Login(parsed.login(account)?, start)),
+        Verb::Login => Ok(Command::Login(LoginOptions::read(&mut parsed, account)?, start)),
         Verb::Logout => Ok(Command::Logout(parsed.account(account)?, start)),
         Verb::Status => {
             let form = if parsed.has(JSON) { Form::Json } else { Form::Table };
@@ -212,6 +175,8 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
             Ok(Command::Status(StatusOptions { account, form }, start))
         }
         Verb::Setup => Ok(Command::Setup(SetupOptions::read(&mut parsed)?)),
+        Verb::Lock => Ok(Command::Lock(lock::passphrase_to_set(&parsed)?, start)),
+        Verb::Unlock => Ok(Command::Unlock(lock::passphrase_to_give(&parsed))),
         Verb::Reload => Ok(Command::Reload),
         Verb::Stop => Ok(Command::Stop),
     }
@@ -219,8 +184,17 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
 
 impl Verb {
     /// All of them.
-    const ALL: [Self; 7] =
-        [Self::Token, Self::Login, Self::Logout, Self::Status, Self::Setup, Self::Reload, Self::Stop];
+    const ALL: [Self; 9] = [
+        Self::Token,
+        Self::Login,
+        Self::Logout,
+        Self::Status,
+        Self::Setup,
+        Self::Lock,
+        Self::Unlock,
+        Self::Reload,
+        Self::Stop,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -229,6 +203,8 @@ impl Verb {
             Self::Logout => "logout",
             Self::Status => "status",
             Self::Setup => "setup",
+            Self::Lock => "lock",
+            Self::Unlock => "unlock",
             Self::Reload => "reload",
             Self::Stop => "stop",
         }
@@ -238,10 +214,12 @@ impl Verb {
     fn accepts(self) -> (&'static [Known], Operand) {
         match self {
             Self::Token => (token::OPTIONS, Operand::Account),
-            Self::Login => (&[BROWSER, NO_BROWSER, PASTE, DEVICE, NO_QR, NO_AUTOSTART], Operand::Account),
+            Self::Login => (login::OPTIONS, Operand::Account),
             Self::Logout => (&[NO_AUTOSTART], Operand::Account),
             Self::Status => (&[JSON, NO_AUTOSTART], Operand::Account),
             Self::Setup => (setup::OPTIONS, Operand::Any),
+            Self::Lock => (lock::OPTIONS, Operand::None),
+            Self::Unlock => (lock::UNLOCK_OPTIONS, Operand::None),
             Self::Reload | Self::Stop => (&[], Operand::None),
         }
     }
@@ -347,30 +325,6 @@ impl Parsed {
         self.seconds.iter().rev().find(|(name, _)| *name == option.name).map(|(_, seconds)| *seconds)
     }
 
-    fn login(&mut self, account: Option<&OsStr>) -> Result<LoginOptions, Mistake> {
-        for (one, other) in [(PASTE, DEVICE), (BROWSER, NO_BROWSER), (BROWSER, PASTE)] {
-            if self.has(one) && self.has(other) {
-                return Err(Mistake::Contradiction {
-                    one: one.name,
-                    other: other.name,
-                    topic: Verb::Login.name(),
-                });
-            }
-        }
-        let way = match (self.has(PASTE), self.has(DEVICE)) {
-            (true, _) => Way::Paste,
-            (false, true) => Way::DeviceCode,
-            (false, false) => Way::Configured,
-        };
-        let opening = match (self.has(BROWSER), self.has(NO_BROWSER) || self.has(PASTE)) {
-            (true, _) => Opening::Always,
-            (false, true) => Opening::Never,
-            (false, false) => Opening::OnDesktop,
-        };
-        let qr_code = if self.has(NO_QR) { QrCode::Never } else { QrCode::IfItFits };
-        Ok(LoginOptions { account: self.account(account)?, way, opening, qr_code })
-    }
-
     fn account(&mut self, variable: Option<&OsStr>) -> Result<Account, Mistake> {
         if let Some(name) = self.operands.pop_front() {
             return Ok(Account::Named(name.parse()?));
@@ -397,6 +351,7 @@ fn help(arguments: &[OsString]) -> Result<Command, Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::login::{Opening, QrCode, Way};
     use crate::arguments::token::Kind;
 
     fn parse_line(line: &str) -> Result<Command, Mistake> {
@@ -469,6 +424,11 @@ mod tests {
                     Start::IfNeeded,
                 ),
             ),
+            ("lock", Command::Lock(None, Start::IfNeeded)),
+            ("lock --passphrase", Command::Lock(Some(Source::Terminal), Start::IfNeeded)),
+            ("lock --passphrase-stdin --no-autostart", Command::Lock(Some(Source::Input), Start::Never)),
+            ("unlock", Command::Unlock(Source::Terminal)),
+            ("unlock --passphrase-stdin", Command::Unlock(Source::Input)),
             ("reload", Command::Reload),
             ("stop", Command::Stop),
             ("help", Command::Help(None)),
@@ -516,6 +476,12 @@ mod tests {
                 "login --no-browser --browser",
                 "--browser and --no-browser contradict each other; run: keyfob help login",
             ),
+            (
+                "lock --passphrase --passphrase-stdin",
+                "--passphrase and --passphrase-stdin contradict each other; run: keyfob help lock",
+            ),
+            ("lock --passphrase=x", "--passphrase takes no value; run: keyfob help lock"),
+            ("lock secret", r#"the argument "secret" is one too many; run: keyfob help lock"#),
             ("token a b", r#"the argument "b" is one too many; run: keyfob help token"#),
             ("stop now", r#"the argument "now" is one too many; run: keyfob help stop"#),
         ];

@@ -17,6 +17,7 @@ use crate::autostart;
 use crate::connection;
 use crate::display;
 use crate::login::NotSignedIn;
+use crate::passphrase;
 use crate::setup;
 use crate::token::NoToken;
 
@@ -81,6 +82,9 @@ pub(crate) enum Failure {
     /// The session of another client was not taken over, and nobody says why.
     #[error("the session was not taken over; run: keyfob status")]
     NotTakenOver,
+    /// There is no passphrase to lock or unlock with.
+    #[error(transparent)]
+    Passphrase(#[from] passphrase::Error),
     /// Signals cannot be received.
     #[error("cannot listen for Ctrl-C: {0}")]
     Signals(io::Error),
@@ -120,6 +124,7 @@ impl Failure {
             Self::Unreachable { error, .. } => exit_of(error),
             Self::Refused(body) => body.error.exit(),
             Self::NotSignedIn(reason) => reason.exit(),
+            Self::Passphrase(error) => return error.code(),
             Self::Unexplained { .. }
             | Self::NoToken(_)
             | Self::Output(_)

@@ -13,6 +13,8 @@ pub(crate) fn page(verb: Option<Verb>) -> &'static str {
         Some(Verb::Logout) => include_str!("help/logout.txt"),
         Some(Verb::Status) => include_str!("help/status.txt"),
         Some(Verb::Setup) => include_str!("help/setup.txt"),
+        Some(Verb::Lock) => include_str!("help/lock.txt"),
+        Some(Verb::Unlock) => include_str!("help/unlock.txt"),
         Some(Verb::Reload) => include_str!("help/reload.txt"),
         Some(Verb::Stop) => include_str!("help/stop.txt"),
     }

@@ -13,7 +13,7 @@ use keyfob_protocol::login::{LoginPrompt, LoginState, LoginStatus, PastedRedirec
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
-use crate::arguments::{LoginOptions, Opening, Way};
+use crate::arguments::login::{LoginOptions, Opening, Way};
 use crate::browser::{self, Seat};
 use crate::client::{self, Client};
 use crate::clock::{Deadline, now, pause};

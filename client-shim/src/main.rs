@@ -14,7 +14,9 @@ mod display;
 mod environment;
 mod failure;
 mod help;
+mod lock;
 mod login;
+mod passphrase;
 mod paste;
 mod process;
 mod prompt;
@@ -67,6 +69,8 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
         Command::Setup(options) => {
             print(&setup::run(&options, &surroundings(environment)?, &client(Start::IfNeeded)?)?)
         }
+        Command::Lock(passphrase, start) => print(&lock::lock(passphrase, &client(start)?)?),
+        Command::Unlock(source) => print(&lock::unlock(source, &client(Start::Never)?)?),
         Command::Reload => print(&control::reload(&client(Start::Never)?)?),
         Command::Stop => print(&control::stop(&client(Start::Never)?)?),
         Command::Help(verb) => print(help::page(verb)),

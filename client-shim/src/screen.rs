@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use rustix::termios::tcgetwinsize;
 
-use crate::arguments::QrCode;
+use crate::arguments::login::QrCode;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::qr::{self, Ink, Space};

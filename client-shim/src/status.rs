@@ -14,6 +14,7 @@ use keyfob_protocol::account::{
 };
 use keyfob_protocol::daemon::{KeyKind, StoreState, StoreStatus};
 use keyfob_protocol::error::{ErrorBody, ErrorCode, Exit};
+use keyfob_protocol::lock::LockState;
 use keyfob_protocol::paths::Paths;
 
 use crate::arguments::{Form, StatusOptions};
@@ -82,7 +83,10 @@ fn text(list: &AccountList, now: Timestamp, header: Header) -> String {
     let rows: Vec<_> = list.accounts.iter().map(|account| row(account, is_default(account), now)).collect();
     let mut notes: Vec<String> =
         list.accounts.iter().flat_map(|account| account_notes(account, now)).collect();
-    notes.extend(store_notes(&list.store));
+    match list.lock.state {
+        LockState::Locked => notes.push("keyfob is locked; run: keyfob unlock".to_owned()),
+        LockState::Open | LockState::Unknown => notes.extend(store_notes(&list.store)),
+    }
     let mut text = table::render(TITLES, &rows, header);
     if !notes.is_empty() {
         text.push_str(&format!("\n{}\n", notes.join("\n")));
@@ -320,6 +324,14 @@ mod tests {
         assert_eq!(notes, [expected]);
         let healed = [("persistence", r#""durable""#), ("last_error", "null")];
         assert!(account_notes(&account(&healed), now()).is_empty());
+    }
+
+    #[test]
+    fn what_is_locked_says_how_to_unlock_it_and_nothing_of_its_store() {
+        let locked = LIST.replacen('{', r#"{"lock": {"state": "locked", "takes_passphrase": true},"#, 1);
+        let text = text(&serde_json::from_str(&locked).unwrap(), now(), Header::Plain);
+        assert!(text.ends_with("\nkeyfob is locked; run: keyfob unlock\n"), "{text}");
+        assert!(!text.contains("store:"), "{text}");
     }
 
     #[test]
