@@ -19,6 +19,7 @@ mod import;
 mod issuer;
 mod keyring;
 mod keyring_fixture;
+mod lock;
 mod login;
 mod lost_answer;
 mod oidc_provider;
