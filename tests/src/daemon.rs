@@ -8,7 +8,7 @@ use keyfob_protocol::token::TokenResponse;
 use rustix::process::Signal;
 
 use crate::home::Home;
-use crate::http::{self, Request, Response};
+use crate::http::{Request, Response};
 use crate::patience::{SOON, eventually, found};
 use crate::person;
 use crate::process::{Output, Process};
@@ -158,21 +158,21 @@ impl Daemon {
     #[track_caller]
     pub fn api_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
         let request = Request { method, path, headers, body: "" };
-        http::over_socket(&self.home.socket(), &request)
-            .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
+        self.home.ask(&request).unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
     }
 
     /// Sends a request with a JSON body to its API.
     #[track_caller]
     pub fn send(&self, path: &str, body: &str) -> Response {
         let headers = [("content-type", "application/json")];
-        http::over_socket(&self.home.socket(), &Request { method: "POST", path, headers: &headers, body })
+        self.home
+            .ask(&Request { method: "POST", path, headers: &headers, body })
             .unwrap_or_else(|error| panic!("POST {path}: {error}\n{}", self.log()))
     }
 
     /// Sends a request to its API; there may be nobody who answers.
     pub fn try_api(&self, method: &str, path: &str) -> Option<Response> {
-        http::over_socket(&self.home.socket(), &Request { method, path, headers: &[], body: "" }).ok()
+        self.home.ask(&Request { method, path, headers: &[], body: "" }).ok()
     }
 
     /// Runs the real shim in its home.

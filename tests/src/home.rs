@@ -4,6 +4,7 @@
 //! get into a story, and no story can get at them.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
+use crate::http::{self, Request, Response};
+use crate::plain_user::PlainUser;
 use crate::process::Process;
 use crate::programs;
 
@@ -23,6 +26,8 @@ pub struct Home {
     directory: TempDir,
     /// What programs get beside the base directories.
     extra: Vec<(String, String)>,
+    /// Who lives here, where that is not who runs the stories.
+    user: Option<PlainUser>,
     runs: AtomicUsize,
 }
 
@@ -30,12 +35,32 @@ impl Home {
     /// Makes an empty home.
     pub fn new() -> Self {
         // A short name: the socket's path must fit into 107 bytes.
+        Self::furnished(None)
+    }
+
+    /// Makes an empty home for a plain user, who owns everything in it: its programs run as that user, and so does
+    /// [`Home::ask`].
+    pub fn of(user: PlainUser) -> Self {
+        Self::furnished(Some(user))
+    }
+
+    fn furnished(user: Option<PlainUser>) -> Self {
+        // A short name: the socket's path must fit into 107 bytes.
         let directory = tempfile::Builder::new().prefix("kf-").tempdir().expect("a temporary directory");
-        let home = Self { directory, extra: Vec::new(), runs: AtomicUsize::new(0) };
+        let home = Self { directory, extra: Vec::new(), user, runs: AtomicUsize::new(0) };
         for private in ["config", "state", "run", "runs", "config/keyfob"] {
             fs::DirBuilder::new().mode(0o700).create(home.path(private)).expect("an empty home");
+            home.hand_over(&home.path(private));
         }
+        home.hand_over(home.directory.path());
         home.set("KEYFOB_LOG", "trace")
+    }
+
+    /// Gives a path to who lives here.
+    fn hand_over(&self, path: &Path) {
+        if let Some(user) = self.user {
+            user.own(path);
+        }
     }
 
     /// Adds a variable to the environment of every program that runs in this home from now on.
@@ -70,6 +95,7 @@ impl Home {
         let path = self.path(below);
         fs::write(&path, contents).expect("a file below the home can be written");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode can be set");
+        self.hand_over(&path);
         path
     }
 
@@ -87,7 +113,19 @@ impl Home {
             command.env("PATH", path);
         }
         command.envs(self.extra.iter().map(|(name, value)| (name, value)));
+        if let Some(user) = self.user {
+            user.run(&mut command);
+        }
         command
+    }
+
+    /// Sends a request to the socket as who lives here, and nobody else, as the daemon wants it.
+    ///
+    /// # Errors
+    /// Fails where no whole response arrives.
+    pub fn ask(&self, request: &Request) -> io::Result<Response> {
+        let ask = || http::over_socket(&self.socket(), request);
+        self.user.map_or_else(ask, |user| user.act(ask))
     }
 
     /// Lets the daemon be started by these lines for `sh` from now on, in place of what earlier ones said. Its own command

@@ -24,6 +24,7 @@ pub mod keyring;
 pub mod oidc_provider;
 pub mod patience;
 pub mod person;
+pub mod plain_user;
 pub mod process;
 pub mod programs;
 pub mod proxy;
