@@ -8,15 +8,16 @@ use std::fs;
 use std::path::Path;
 
 /// Which modules of the daemon each of its modules may use, beside itself. `main` and `lib` see all.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("failpoint", &[]),
+    ("secret", &[]),
     ("clock", &[]),
-    ("token", &["clock"]),
-    ("oauth", &["clock", "token"]),
+    ("token", &["clock", "secret"]),
+    ("oauth", &["clock", "token", "secret"]),
     ("flyte", &["clock", "token", "oauth"]),
-    ("grant", &["clock", "token", "oauth", "flyte"]),
+    ("grant", &["clock", "token", "oauth", "flyte", "secret"]),
     ("account", &["clock", "token", "oauth", "flyte", "grant"]),
-    ("store", &["failpoint", "clock", "token", "account"]),
+    ("store", &["failpoint", "clock", "token", "account", "secret"]),
     ("cache", &["failpoint", "clock", "token", "grant", "account", "store"]),
     // Of grant and store it names what the cache hands out: a login's prompt, a revocation's outcome, a store's error.
     // Of flyte it names where other clients keep sessions.

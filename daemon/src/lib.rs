@@ -6,6 +6,9 @@
 // Where a test can let the daemon die: nothing without the feature `failpoints`.
 pub mod failpoint;
 
+// Memory that is locked and wiped.
+pub mod secret;
+
 // The only reader of clocks.
 pub mod clock;
 

@@ -28,6 +28,8 @@
 //! How it may grow: readers ignore members that they do not know, every enum that travels has an `Unknown`, and
 //! nothing is removed or given another meaning within `/v1`.
 
+#![forbid(unsafe_code)]
+
 pub mod account;
 pub mod daemon;
 pub mod error;

@@ -3,6 +3,7 @@
 //! Nothing in here touches the user's own files: every story has a home of its own, and the programs in it get an
 //! environment of their own.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test harness: where it fails, the test fails")]
 
 pub mod browser;
