@@ -12,10 +12,13 @@ use std::time::Duration;
 use keyfob_protocol::SHIM_AGENT;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
+};
 
 use crate::answer::{Answer, Malformed};
 use crate::clock::Deadline;
+use crate::hardening;
 
 /// How long keyfobd may be too busy to take the connection: it takes thousands each second, so it is stuck after that.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
@@ -154,7 +157,7 @@ impl Connection {
         let mut chunk = [0; READ_SIZE];
         while let Some(left) = deadline.left() {
             self.stream.set_read_timeout(Some(left)).map_err(Error::Io)?;
-            match self.stream.read(&mut chunk) {
+            match self.arrived().and_then(|()| self.stream.read(&mut chunk)) {
                 Ok(0) => return Err(Error::Closed),
                 Ok(count) => self.received.extend_from_slice(&chunk[..count]),
                 Err(error) if is_pause(&error) => return Ok(None),
@@ -165,6 +168,15 @@ impl Connection {
             }
         }
         Ok(None)
+    }
+    /// Waits until an answer begins to arrive, and shuts others out before it is read: by then keyfobd has looked at who
+    /// asks, which it cannot any more after that.
+    fn arrived(&self) -> io::Result<()> {
+        if !self.received.is_empty() {
+            return Ok(());
+        }
+        recv(&self.stream, &mut [0; 1], RecvFlags::PEEK)?;
+        hardening::shut()
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The only reader of the environment, and the only place that ends the program.
 
+#![forbid(unsafe_code)]
+
 mod answer;
 mod arguments;
 mod autostart;
@@ -13,6 +15,7 @@ mod control;
 mod display;
 mod environment;
 mod failure;
+mod hardening;
 mod help;
 mod lock;
 mod login;
@@ -41,6 +44,7 @@ use crate::failure::Failure;
 use crate::setup::surroundings::Surroundings;
 
 fn main() -> ExitCode {
+    hardening::silence_panics();
     let environment = environment();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let outcome = arguments::parse(&arguments, environment.account.as_deref())

@@ -1,12 +1,16 @@
 //! Arguments, environment, wiring, exit code. The only reader of the environment.
 //!
-//! The order matters: the umask and the inherited sockets before there are threads, the store's lock before the
-//! socket, the socket before anybody is told that we are ready.
+//! The order matters: other programs are shut out before anything else, the environment wiped and inherited sockets taken
+//! before there are threads, the store's lock before the socket, the socket before anybody is told that we are ready.
+
+#![forbid(unsafe_code)]
 
 #[path = "main/arguments.rs"]
 mod arguments;
 #[path = "main/background.rs"]
 mod background;
+#[path = "main/hardening.rs"]
+mod hardening;
 #[path = "main/inherited.rs"]
 mod inherited;
 #[path = "main/logging.rs"]
@@ -34,10 +38,10 @@ use keyfob_daemon::grant::binding::Lessons;
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
 use keyfob_daemon::oauth::transport::Transport;
+use keyfob_daemon::secret::WipingAllocator;
 use keyfob_daemon::store::{Location, OpenError, Sources, Store};
 use keyfob_daemon::token::failure::told;
 use keyfob_protocol::paths::Paths;
-use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
@@ -62,6 +66,9 @@ const EXIT_FAILURE: u8 = 1;
 /// The configuration has mistakes: `EX_CONFIG` of sysexits, at which systemd does not start the daemon again.
 const EXIT_CONFIGURATION: u8 = 78;
 
+#[global_allocator]
+static ALLOCATOR: WipingAllocator = WipingAllocator;
+
 /// Whatever keeps the daemon from running, with the exit code that says so.
 struct Obstacle {
     code: u8,
@@ -78,8 +85,8 @@ fn failure(error: &dyn std::error::Error) -> Obstacle {
 
 #[expect(clippy::print_stderr, reason = "before there is a log, and for whoever started the daemon")]
 pub(crate) fn main() -> ExitCode {
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    match run(&Arguments::parse()) {
+    let shut = hardening::shut().map_err(|exposed| failure(&exposed));
+    match shut.and_then(|()| run(&Arguments::parse())) {
         Ok(code) => code,
         Err(Obstacle { code, message }) => {
             eprintln!("keyfobd: {message}");
@@ -114,6 +121,12 @@ struct Places {
     socket: PathBuf,
 }
 
+/// The configuration, and the environment to read the next one in.
+struct Settings {
+    config: Config,
+    environment: Environment,
+}
+
 fn run(arguments: &Arguments) -> Result<ExitCode, Obstacle> {
     let variables = variables();
     #[cfg(feature = "failpoints")]
@@ -133,10 +146,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Obstacle> {
     let style = Style::of_stderr(variables.get(OsStr::new("JOURNAL_STREAM")).map(OsString::as_os_str));
     let level = variables.get(OsStr::new("KEYFOB_LOG"));
     logging::start(level.map(OsString::as_os_str), style).map_err(|error| failure(&error))?;
+    hardening::forget(&environment.secret_names());
     if arguments.detached {
         background::leave_session().map_err(|error| failure(&error))?;
     }
-    serve(arguments, &places, config, variables)
+    serve(arguments, &places, Settings { config, environment }, variables)
 }
 
 /// Puts the plan of a test in force.
@@ -159,9 +173,10 @@ fn confirm(path: &Path, config: &Config) -> ExitCode {
 fn serve(
     arguments: &Arguments,
     places: &Places,
-    config: Config,
+    settings: Settings,
     variables: Variables,
 ) -> Result<ExitCode, Obstacle> {
+    let Settings { config, environment } = settings;
     raise_descriptor_limit();
     let variable = |name: &str| variables.get(OsStr::new(name)).map(OsString::as_os_str);
     let inherited = inherited::take(variable("LISTEN_FDNAMES")).map_err(|error| failure(&error))?;
@@ -187,11 +202,10 @@ fn serve(
     let means = Means {
         http: Http::of(&Transport::default()),
         clock: clock.clone(),
-        environment: program::Environment::from_own(variables.clone()),
+        environment: program::Environment::from_own(variables),
         flyte: Discoveries::new(&places.paths.state, clock.clone()),
         lessons: Lessons::default(),
     };
-    let environment = variables.into_iter().collect();
     let sources = Box::new(move |account: &Account| account.source(&means));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| failure(&error))?;
     let served = runtime.block_on(async {

@@ -16,7 +16,7 @@ use crate::cache::scribe::Scribe;
 use crate::failpoint::{self, Point};
 use crate::grant::{Adoption, Pending, Renewal, Rotation, TokenSource, Unread, Wanted};
 use crate::store::Record;
-use crate::token::failure::Failure;
+use crate::token::failure::{Failure, abnormal};
 use crate::token::rotation::Doubt;
 use crate::token::{RefreshToken, TokenSet};
 
@@ -172,7 +172,8 @@ impl Attempts {
             Poll::Pending
         })
         .await;
-        let outcome = outcome.inspect_err(|error| tracing::error!(%error, "a renewal ended abnormally"));
+        let outcome = outcome
+            .inspect_err(|error| tracing::error!(error = abnormal(error), "a renewal ended abnormally"));
         (self.0.swap_remove(index), outcome.ok())
     }
 }

@@ -22,7 +22,7 @@ use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::{Clock, Moment};
 use crate::grant::{Flow, NotTheRedirect, Pasted, Revoked, TokenSource, Wanted};
 use crate::store::{Store, StoreError};
-use crate::token::failure::Failure;
+use crate::token::failure::{Failure, abnormal};
 use crate::token::need::{Need, TokenKind};
 use crate::token::state::{TokenState, Unavailable};
 use crate::token::{Scope, Target, TokenSet};
@@ -349,7 +349,7 @@ impl Entry {
             return Ok(LoggedOut::NothingHeld);
         };
         Ok(LoggedOut::Asked(revocation.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a revocation ended abnormally");
+            tracing::error!(error = abnormal(&error), "a revocation ended abnormally");
             Err(Failure::transient("the revocation ended abnormally: see the daemon's log"))
         })))
     }

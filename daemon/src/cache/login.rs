@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Moment;
 use crate::grant::{Exchange, Flow, Login, Pasted, Prompt, TokenSource};
 use crate::token::TokenSet;
-use crate::token::failure::Failure;
+use crate::token::failure::{Failure, abnormal};
 
 /// How far the latest login of an account has come.
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ impl Step {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(failure)) => Outcome::Failed(failure),
             Err(error) => {
-                tracing::error!(%error, "a login ended abnormally");
+                tracing::error!(error = abnormal(&error), "a login ended abnormally");
                 Outcome::Failed(Failure::transient("the login ended abnormally: see the daemon's log"))
             }
         }

@@ -11,7 +11,7 @@ use crate::cache::scribe::{Hurry, Scribe};
 use crate::cache::view::Stored;
 use crate::clock::{Clock, Moment};
 use crate::store::{Adopted, Intent, Left, Place, Record, Store, StoreError};
-use crate::token::failure::told;
+use crate::token::failure::{abnormal, told};
 use crate::token::rotation::Doubt;
 use crate::token::state::{Held, SignedOut};
 use crate::token::{RefreshToken, TokenSet};
@@ -333,7 +333,7 @@ pub(super) async fn call<T: Send + 'static>(
     match tokio::task::spawn_blocking(move || what(&store)).await {
         Ok(result) => result,
         Err(error) => {
-            tracing::error!(%error, "a call of the store ended abnormally");
+            tracing::error!(error = abnormal(&error), "a call of the store ended abnormally");
             Err(StoreError::Abandoned)
         }
     }

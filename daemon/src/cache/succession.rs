@@ -14,6 +14,7 @@ use crate::cache::owner::{Message, Owner};
 use crate::cache::view::View;
 use crate::clock::Clock;
 use crate::store::Store;
+use crate::token::failure::abnormal;
 
 /// How long an account is without an owner after a panic: longer than any renewal takes.
 const VACANCY: Duration = Duration::from_secs(20);
@@ -38,7 +39,7 @@ pub(super) async fn run(
         match tokio::spawn(owner.run(mailbox, orders.clone())).await {
             Err(error) if error.is_panic() => {
                 let account = orders.borrow().account.name.clone();
-                tracing::error!(%account, %error, "the account is taken up again from what rests on disk");
+                tracing::error!(%account, error = abnormal(&error), "the account is taken up again from what rests on disk");
             }
             Ok(()) | Err(_) => return,
         }

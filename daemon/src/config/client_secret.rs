@@ -47,7 +47,7 @@ fn variable(name: &str, environment: &Environment) -> Result<ClientSecret, Wrong
         return Err(Wrong::new("must be the name of a variable"));
     }
     // Whether it is set depends on who starts the daemon: that is no mistake of the file, and costs this account alone.
-    let Some(value) = environment.variable(name) else { return Ok(ClientSecret::Unset(name.to_owned())) };
+    let Some(value) = environment.secret(name) else { return Ok(ClientSecret::Unset(name.to_owned())) };
     let text = value.to_str().ok_or_else(|| Wrong::new("the value of this variable is not UTF-8"))?;
     Ok(ClientSecret::Value(SecretString::from(text)))
 }

@@ -121,7 +121,7 @@ fn value<'e>(
     names: &[&'static str; 2],
     environment: &'e Environment,
 ) -> Result<Option<(&'static str, &'e str)>, Wrong> {
-    let set = names.iter().find_map(|name| Some((*name, environment.variable(name)?)));
+    let set = names.iter().find_map(|name| Some((*name, environment.secret(name)?)));
     let Some((name, value)) = set else { return Ok(None) };
     match value.to_str() {
         Some(text) => Ok(Some((name, text))),

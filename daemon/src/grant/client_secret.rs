@@ -17,7 +17,7 @@ use crate::oauth::client_assertion::Assertor;
 use crate::oauth::client_auth::{Credentials, Proof};
 use crate::oauth::signing_key::{InvalidKey, SigningKey};
 use crate::oauth::{ClientAuthentication, ClientSecret};
-use crate::token::failure::Failure;
+use crate::token::failure::{Failure, abnormal};
 
 /// Far more than any secret has; a larger file is the wrong one.
 const LARGEST_FILE: usize = 64 * 1024;
@@ -102,9 +102,10 @@ async fn fetch(secret: &ClientSecret, environment: &Environment) -> Result<Secre
             let file = path.clone();
             let reading = tokio::task::spawn_blocking(move || read(&file));
             // Cancelled at the end of the daemon alone.
-            reading
-                .await
-                .map_err(|gone| Error::Unreadable { path: path.clone(), reason: io::Error::other(gone) })??
+            reading.await.map_err(|gone| Error::Unreadable {
+                path: path.clone(),
+                reason: io::Error::other(abnormal(&gone)),
+            })??
         }
     };
     if secret.expose_secret().is_empty() { Err(Error::Empty) } else { Ok(secret) }

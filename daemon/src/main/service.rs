@@ -14,7 +14,7 @@ use keyfob_daemon::cache::TokenCache;
 use keyfob_daemon::config::environment::Environment;
 use keyfob_daemon::config::{Config, ConfigError};
 use keyfob_daemon::flyte::keyring::Keyrings;
-use keyfob_daemon::token::failure::told;
+use keyfob_daemon::token::failure::{abnormal, told};
 use keyfob_protocol::daemon::ReloadReport;
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use sd_notify::NotifyState;
@@ -101,7 +101,7 @@ async fn reload(api: &Arc<Api>, path: &Path, environment: &Environment) -> Resul
     let taken_over = tokio::task::spawn_blocking(move || take_over(&api.cache, &path, &environment)).await;
     notify(&[NotifyState::Ready]);
     taken_over.unwrap_or_else(|error| {
-        tracing::error!(%error, "a reload ended abnormally");
+        tracing::error!(error = abnormal(&error), "a reload ended abnormally");
         Err(ErrorBody::new(ErrorCode::Unavailable, "the reload ended abnormally")
             .with_hint("see the daemon's log"))
     })

@@ -7,6 +7,8 @@ use std::fmt;
 use std::iter::successors;
 use std::time::Duration;
 
+use tokio::task::JoinError;
+
 /// Why no tokens were obtained, by remedy. The messages are for people: lower case, no secret, no control character.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -94,6 +96,11 @@ pub fn told(error: &dyn Error) -> String {
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
+/// Tells how a task ended that did not come to its end, without what its panic said: that can quote a secret.
+pub fn abnormal(end: &JoinError) -> &'static str {
+    if end.is_panic() { "it panicked" } else { "it was given up" }
+}
+
 /// Tells whether a character can steer a terminal or hide text from a reader.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
@@ -103,6 +110,13 @@ fn is_deceptive(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panicked_is_told_of_without_what_it_said() {
+        let end = tokio::spawn(async { panic!("CANARY") }).await.unwrap_err();
+        assert!(end.to_string().contains("CANARY"), "there is nothing to keep back any more: {end}");
+        assert_eq!(abnormal(&end), "it panicked");
+    }
 
     #[test]
     fn what_a_server_says_cannot_steer_a_terminal() {

@@ -12,7 +12,7 @@ use crate::cache::scribe::Hurry;
 use crate::grant::{Unread, Wanted};
 use crate::store::{Record, StoreError};
 use crate::token::answered::{Answered, Purpose};
-use crate::token::failure::{Failure, told};
+use crate::token::failure::{Failure, abnormal, told};
 use crate::token::rotation::{Doubt, LAST_MINUTE};
 use crate::token::state::{Held, Renewal, SignedOut, TokenState};
 use crate::token::{RefreshToken, TokenSet};
@@ -291,7 +291,7 @@ impl Owner {
         match tokio::spawn(async move { source.read(&answered, &refresh) }).await {
             Ok(read) => read.map_or_else(Outcome::Failed, Outcome::Renewed),
             Err(error) => {
-                tracing::error!(account = %self.account.name, %error, "reading an answer ended abnormally");
+                tracing::error!(account = %self.account.name, error = abnormal(&error), "reading an answer ended abnormally");
                 lost("the answer to a renewal cannot be read: see the daemon's log")
             }
         }

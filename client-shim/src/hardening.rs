@@ -1,0 +1,33 @@
+//! What the shim gives up before there is a token in it.
+//!
+//! It lives for a millisecond, and longer where it waits for a login: in that time no other process of the user shall read
+//! its memory, and no core shall have it. The thing to get wrong is to do this at the start: keyfobd tells by `/proc` which
+//! program asks, and cannot look at one that is shut.
+
+use std::io;
+use std::panic;
+
+/// Shuts others out, until another program is executed.
+///
+/// # Errors
+/// Fails where the system refuses: then no token may get in.
+#[cfg(target_os = "linux")]
+pub(crate) fn shut() -> io::Result<()> {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Other systems have no such call.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn shut() -> io::Result<()> {
+    Ok(())
+}
+
+/// Lets a panic say where it was and nothing else: what it says can quote an answer.
+#[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
+pub(crate) fn silence_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        eprintln!("keyfob: panicked at {place}: this is a mistake in keyfob");
+    }));
+}
