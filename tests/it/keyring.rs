@@ -222,7 +222,7 @@ fn kept(daemon: &Daemon) -> (KeyKind, StoreState) {
 fn is_locked(daemon: &Daemon, remedy: &str) {
     assert_eq!(kept(daemon), (KeyKind::Keyring, StoreState::Locked));
     assert_eq!(daemon.account("prod").state, AccountState::Locked);
-    let Output { status, stdout, stderr } = daemon.shim(&["token", "prod"]);
+    let Output { status, stdout, stderr, .. } = daemon.shim(&["token", "prod"]);
     assert_eq!((status, stdout.as_str()), (4, ""), "{stderr}");
     assert!(stderr.contains(remedy) && stderr.lines().count() == 1, "{stderr:?}");
     assert!(!has_key_file(daemon));

@@ -24,6 +24,7 @@ mod login;
 mod lost_answer;
 mod oidc_provider;
 mod outage;
+mod process;
 mod rejection;
 mod renewal;
 mod restart;

@@ -24,10 +24,12 @@ install_debian_packages() {
     need dbus has dbus-daemon
     need dbus-bin has dbus-send
     need gcc has cc
+    need gdb has gcore
     need libc6-dev test -e /usr/include/stdio.h
     need gnome-keyring has gnome-keyring-daemon
     need libsecret-tools has secret-tool
     need python3 has python3
+    need strace has strace
     need python3-venv python3 -c 'import ensurepip, venv'
     if ((${#missing[@]} == 0)); then
         return

@@ -8,6 +8,8 @@ use std::process::Command;
 use tempfile::NamedTempFile;
 use url::Url;
 
+use crate::plain_user::PlainUser;
+
 /// Seconds for one page with all its redirects.
 const PATIENCE: &str = "20";
 
@@ -15,6 +17,8 @@ const PATIENCE: &str = "20";
 #[derive(Debug)]
 pub struct Browser {
     jar: NamedTempFile,
+    /// Whose it is, where that is not who runs the stories.
+    user: Option<PlainUser>,
 }
 
 /// What the browser shows.
@@ -39,7 +43,17 @@ impl Browser {
     /// # Panics
     /// Panics where there is no place for temporary files.
     pub fn open() -> Self {
-        Self { jar: NamedTempFile::new().unwrap() }
+        Self { jar: NamedTempFile::new().unwrap(), user: None }
+    }
+
+    /// Opens a browser of a plain user without cookies.
+    ///
+    /// # Panics
+    /// Panics where there is no place for temporary files.
+    pub fn of(user: PlainUser) -> Self {
+        let jar = NamedTempFile::new().unwrap();
+        user.own(jar.path());
+        Self { jar, user: Some(user) }
     }
 
     /// Visits a page.
@@ -61,6 +75,9 @@ impl Browser {
             .arg(self.jar.path());
         for (name, value) in fields {
             curl.arg("--data-urlencode").arg(format!("{name}={value}"));
+        }
+        if let Some(user) = self.user {
+            user.run(&mut curl);
         }
         let output = curl.arg(url).output().unwrap();
         assert!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));

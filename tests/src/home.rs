@@ -101,6 +101,14 @@ impl Home {
 
     /// Returns a command whose environment is that of this home.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.bare_command(program);
+        if let Some(user) = self.user {
+            user.run(&mut command);
+        }
+        command
+    }
+
+    fn bare_command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command
             .env_clear()
@@ -113,9 +121,6 @@ impl Home {
             command.env("PATH", path);
         }
         command.envs(self.extra.iter().map(|(name, value)| (name, value)));
-        if let Some(user) = self.user {
-            user.run(&mut command);
-        }
         command
     }
 
@@ -148,8 +153,14 @@ impl Home {
         if !launcher.exists() {
             return self.command(program);
         }
-        let mut command = self.command("sh");
-        command.arg(launcher).arg(program);
+        let Some(user) = self.user else {
+            let mut command = self.command("sh");
+            command.arg(launcher).arg(program);
+            return command;
+        };
+        // As systemd's manager does: with our privileges it gets everything ready, and drops them for the daemon alone.
+        let mut command = self.bare_command("sh");
+        command.arg(launcher).args(user.demotion()).arg(program);
         command
     }
 

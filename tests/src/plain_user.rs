@@ -39,7 +39,7 @@ impl PlainUser {
         self.uid
     }
 
-    /// Lets a command run as this user, without groups of ours, as `setpriv --reuid --regid --clear-groups` would.
+    /// Lets a command run as this user, without groups of ours.
     ///
     /// # Panics
     /// Panics where the user cannot get at the program: a directory above it may be closed to others.
@@ -57,6 +57,13 @@ impl PlainUser {
         );
         // The standard library drops our groups along with the uid.
         command.uid(self.uid).gid(self.uid);
+    }
+
+    /// Returns the command that makes another one run as this user, for a script: what it is to run follows.
+    pub(crate) fn demotion(self) -> Vec<String> {
+        let uid = self.uid;
+        let words = format!("setpriv --reuid {uid} --regid {uid} --clear-groups --");
+        if self.is_us() { Vec::new() } else { words.split(' ').map(str::to_owned).collect() }
     }
 
     /// Gives a path to this user.

@@ -29,6 +29,8 @@ pub struct Output {
     pub stdout: String,
     /// What it wrote to standard error.
     pub stderr: String,
+    /// Whether the system wrote a core, or gave one to a program that takes them.
+    pub left_a_core: bool,
 }
 
 impl Process {
@@ -66,7 +68,8 @@ impl Process {
     /// Tells whether it has ended, and how.
     pub fn ended(&mut self) -> Option<Output> {
         let status = self.child.try_wait().expect("a child can be waited for")?;
-        Some(Output { status: code(status), stdout: self.stdout(), stderr: self.stderr() })
+        let left_a_core = status.core_dumped();
+        Some(Output { status: code(status), stdout: self.stdout(), stderr: self.stderr(), left_a_core })
     }
 
     /// Waits for its end.
