@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 pub use crate::token::proof_key::ProofKey;
 
 use crate::clock::Moment;
+use crate::secret::LockedText;
 
 /// An access token and its life.
 #[derive(Clone, Debug)]
@@ -82,7 +83,7 @@ impl AccessToken {
 #[derive(Clone, Debug)]
 pub struct RefreshToken {
     /// The token.
-    pub secret: SecretString,
+    pub secret: LockedText,
     /// Scheme, host and port of the token endpoint, as RFC 6454 writes them.
     pub origin: String,
     /// The key that the issuer bound it to (RFC 9449 §5), if it did: it is good only with a proof by that key.
@@ -93,7 +94,7 @@ pub struct RefreshToken {
 
 impl RefreshToken {
     /// Returns a token that is new, and bound to no key.
-    pub fn new(secret: SecretString, origin: String) -> Self {
+    pub fn new(secret: LockedText, origin: String) -> Self {
         Self { secret, origin, proof_key: None, uses: 0 }
     }
 

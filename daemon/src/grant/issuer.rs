@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -27,6 +27,7 @@ use crate::oauth::request::Request;
 use crate::oauth::revocation::{self, Subject};
 use crate::oauth::token_endpoint::{self, Exchange};
 use crate::oauth::{Client, ClientId, EndpointUrl, Endpoints, ExtraParameters, LoopbackHttp, Server};
+use crate::secret::LockedText;
 use crate::token::answered::{Answered, Purpose, Terms};
 use crate::token::failure::Failure;
 use crate::token::{RefreshToken, Target, TokenSet};
@@ -187,7 +188,8 @@ impl Issuer {
         let credentials = self.credentials(&known).await?;
         let turn = self.http.turn(&known.endpoints.token).await;
         let (reader, presented) = (Arc::clone(&self), refresh.clone());
-        let secrets: Vec<_> = [&refresh.secret].into_iter().chain(credentials.secret()).cloned().collect();
+        let secrets: Vec<_> =
+            [refresh.secret.clone()].into_iter().chain(credentials.secret().map(LockedText::from)).collect();
         let send = async move {
             let _turn = turn;
             let request = self.request(&known.endpoints.token, &credentials);
@@ -215,13 +217,15 @@ impl Issuer {
         &self,
         answered: &Answered,
         presented: &RefreshToken,
-        secrets: &[SecretString],
+        secrets: &[LockedText],
     ) -> Result<TokenSet, Unread> {
         let key = presented.proof_key.as_ref();
         token_endpoint::read(answered, key, self.clock.now()).map_err(|unread| {
             let origin = &answered.terms.origin;
             let host = origin.split_once("://").map_or(&**origin, |(_, host)| host).to_owned();
-            let kind = self.binding.taught_by_renewal(unread.kind.without(secrets.iter()), key);
+            let kind = self
+                .binding
+                .taught_by_renewal(unread.kind.without(secrets.iter().map(ExposeSecret::expose_secret)), key);
             let error = Error { host, kind };
             Unread {
                 failure: error.classify(Presented::RefreshToken),
@@ -237,7 +241,7 @@ impl Issuer {
     ) -> Result<(RefreshToken, Rotation), Failure> {
         self.may_adopt()?;
         let origin = self.known().await?.endpoints.token.origin();
-        let refresh = RefreshToken::new(secret, origin);
+        let refresh = RefreshToken::new(LockedText::from(&secret), origin);
         let rotation = self.rotation(refresh.clone(), Wanted::Own).await?;
         Ok((refresh, rotation))
     }

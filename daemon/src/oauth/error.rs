@@ -9,7 +9,6 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use secrecy::{ExposeSecret, SecretString};
 
 pub(crate) use crate::oauth::error::code::Code;
 
@@ -187,13 +186,11 @@ pub(crate) enum Presented {
 impl Kind {
     /// Returns the same fact without secrets of ours that the issuer quotes back at us.
     #[must_use]
-    pub(crate) fn without<'a>(mut self, secrets: impl Iterator<Item = &'a SecretString>) -> Self {
+    pub(crate) fn without<'a>(mut self, secrets: impl Iterator<Item = &'a str>) -> Self {
         if let Self::OAuth { refusal, .. } = &mut self {
             let code = refusal.code.as_str().to_owned();
             let mut texts = [Some(code), refusal.description.take(), refusal.uri.take()];
-            for secret in
-                secrets.map(ExposeSecret::expose_secret).filter(|text| text.len() >= SHORTEST_REDACTED)
-            {
+            for secret in secrets.filter(|text| text.len() >= SHORTEST_REDACTED) {
                 for text in texts.iter_mut().flatten() {
                     *text = text.replace(secret, "[secret]");
                 }
@@ -634,8 +631,8 @@ mod tests {
     fn a_secret_that_the_issuer_quotes_back_is_not_repeated() {
         let body = r#"{"error":"invalid_grant","error_description":"no token CANARY-RT for CANARY-CS, or a",
             "error_uri":"https://h/?t=CANARY-RT"}"#;
-        let secrets: [SecretString; 3] = ["CANARY-RT".into(), "CANARY-CS".into(), "a".into()];
-        let kind = Answer::plain(400, body).failure().without(secrets.iter());
+        let secrets = ["CANARY-RT", "CANARY-CS", "a"];
+        let kind = Answer::plain(400, body).failure().without(secrets.into_iter());
         let failure = Error { host: "h".to_owned(), kind }.classify(Presented::RefreshToken);
         assert_eq!(
             failure.to_string(),

@@ -7,9 +7,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use url::form_urlencoded;
 
+use crate::secret::LockedText;
 use crate::token::Target;
 
 /// The parameters of a request.
@@ -19,7 +20,7 @@ pub(crate) struct Form(Vec<(Cow<'static, str>, Value)>);
 #[derive(Clone, Debug)]
 enum Value {
     Plain(String),
-    Secret(SecretString),
+    Secret(LockedText),
 }
 
 impl Value {
@@ -40,8 +41,8 @@ impl Form {
 
     /// Returns a form with a secret parameter added; an empty value is the same as none.
     #[must_use]
-    pub(crate) fn with_secret(self, name: &'static str, value: &SecretString) -> Self {
-        self.add(name, Value::Secret(value.clone()))
+    pub(crate) fn with_secret(self, name: &'static str, value: &impl ExposeSecret<str>) -> Self {
+        self.add(name, Value::Secret(value.expose_secret().into()))
     }
 
     /// Returns a form that asks for a target: its scope, its audience, and each of its resources.
@@ -86,7 +87,9 @@ impl Form {
 
     /// Returns the form as it is sent.
     pub(crate) fn encode(&self) -> String {
-        let mut text = form_urlencoded::Serializer::new(String::new());
+        // Of its greatest length at once: a text that grows leaves copies behind.
+        let longest = self.0.iter().map(|(name, value)| 3 * (name.len() + value.expose().len()) + 2).sum();
+        let mut text = form_urlencoded::Serializer::new(String::with_capacity(longest));
         for (name, value) in &self.0 {
             text.append_pair(name, value.expose());
         }
@@ -94,16 +97,18 @@ impl Form {
     }
 
     /// Returns the secrets in it.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|(_, value)| match value {
             Value::Plain(_) => None,
-            Value::Secret(secret) => Some(secret),
+            Value::Secret(secret) => Some(secret.expose_secret()),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretString;
+
     use super::*;
 
     #[test]
@@ -112,8 +117,8 @@ mod tests {
             .with("grant_type", "refresh_token")
             .with("audience", "")
             .with("scope", "old")
-            .with_secret("client_secret", &"".into())
-            .with_secret("refresh_token", &"R+T/=&?".into())
+            .with_secret("client_secret", &SecretString::from(""))
+            .with_secret("refresh_token", &LockedText::from("R+T/=&?"))
             .with("scope", "a b");
         assert_eq!(form.encode(), "grant_type=refresh_token&refresh_token=R%2BT%2F%3D%26%3F&scope=a+b");
     }
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_debug_form_holds_no_secret() {
-        let form = Form::default().with_secret("refresh_token", &"CANARY-RT".into());
+        let form = Form::default().with_secret("refresh_token", &SecretString::from("CANARY-RT"));
         assert!(!format!("{form:?}").contains("CANARY"));
     }
 }

@@ -270,8 +270,9 @@ mod tests {
     async fn a_form_is_posted_as_it_is_6749_1() {
         let server = ScriptedServer::answering([answer(200, "", "{}")]).await;
         let (http, now) = (Http::new().unwrap(), Clock::system().now());
-        let form =
-            Form::default().with("grant_type", "refresh_token").with_secret("refresh_token", &"R+".into());
+        let form = Form::default()
+            .with("grant_type", "refresh_token")
+            .with_secret("refresh_token", &SecretString::from("R+"));
         let headers = [(AUTHORIZATION, "Basic abc".into())];
         http.post(&server.endpoint("/token?tenant=1"), &form, &headers, now).await.unwrap();
         let [request] = server.requests().try_into().unwrap();

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+use crate::secret::LockedText;
+
 /// A member of an object, not read yet. `null` is the same as absent.
 pub(crate) type Member<'a> = Option<&'a RawValue>;
 
@@ -56,6 +58,11 @@ pub(crate) fn text(member: Member<'_>) -> Option<String> {
 /// Returns a member that is a string and not empty, as a secret.
 pub(crate) fn secret(member: Member<'_>) -> Option<SecretString> {
     text(member).map(SecretString::from)
+}
+
+/// Returns a member that is a string and not empty, in locked memory.
+pub(crate) fn locked(member: Member<'_>) -> Option<LockedText> {
+    text(member).map(LockedText::from)
 }
 
 /// Returns a member that is an array of strings.

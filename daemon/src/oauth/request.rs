@@ -4,6 +4,7 @@
 //! (RFC 9449 §8). To ask again then, once, is the same request still: no second presentation of what it carries.
 
 use reqwest::header::{AUTHORIZATION, HeaderName};
+use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use crate::clock::Now;
@@ -41,7 +42,8 @@ impl Request<'_> {
         let answer = self.send(&form).await;
         answer.and_then(|answer| read(&answer)).map_err(|kind| Error {
             host: self.endpoint.host(),
-            kind: kind.without(form.secrets().chain(self.credentials.secret())),
+            kind: kind
+                .without(form.secrets().chain(self.credentials.secret().map(ExposeSecret::expose_secret))),
         })
     }
 
@@ -94,6 +96,7 @@ mod tests {
     use crate::oauth::error::Presented;
     use crate::oauth::scripted_server::{ScriptedServer, answer, json};
     use crate::oauth::transport::Transport;
+    use crate::secret::LockedText;
     use crate::token::failure::Failure;
 
     const TOKENS: &str = r#"{"access_token":"AT","token_type":"Bearer"}"#;
@@ -127,7 +130,7 @@ mod tests {
         let started = Clock::system().now();
         let (credentials, endpoint) = (&credentials, &endpoint);
         let request = Request { http, endpoint, credentials, started, proof_key: key };
-        request.send(&Form::default().with_secret("refresh_token", &"RT".into())).await
+        request.send(&Form::default().with_secret("refresh_token", &LockedText::from("RT"))).await
     }
 
     #[tokio::test]

@@ -8,13 +8,14 @@ use secrecy::SecretString;
 use crate::oauth::error::{Code, Error, Kind};
 use crate::oauth::form::Form;
 use crate::oauth::request::Request;
+use crate::secret::LockedText;
 use crate::token::TokenSet;
 
 /// What is revoked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject<'a> {
     /// The refresh token, and with it the whole grant (RFC 7009 §2.1).
-    RefreshToken(&'a SecretString),
+    RefreshToken(&'a LockedText),
     /// The access token alone.
     AccessToken(&'a SecretString),
 }

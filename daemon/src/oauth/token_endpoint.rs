@@ -18,6 +18,7 @@ use crate::oauth::json::{self, Member};
 use crate::oauth::jwt;
 use crate::oauth::request::Request;
 use crate::oauth::{CodeExchange, ExtraParameters};
+use crate::secret::LockedText;
 use crate::token::answered::{self, Answered};
 use crate::token::{AccessToken, ProofKey, RefreshToken, Scope, Target, TokenSet};
 
@@ -235,7 +236,7 @@ impl Reader<'_> {
         if expires_at.is_none() {
             tracing::warn!(%origin, "the issuer does not tell how long its tokens live");
         }
-        let refresh = json::secret(members.refresh_token);
+        let refresh = json::locked(members.refresh_token);
         if refresh.is_none() && members.refresh_token.is_some() {
             tracing::warn!(%origin, "the refresh_token of the answer is not a text and is passed over");
         }
@@ -252,10 +253,10 @@ impl Reader<'_> {
     /// Returns the refresh token of a success that is of no use otherwise.
     fn successor(&self, answer: &Answer) -> Option<Box<RefreshToken>> {
         let members: TokenMembers<'_> = answer.members().ok()?;
-        json::secret(members.refresh_token).map(|secret| Box::new(self.refresh_token(secret)))
+        json::locked(members.refresh_token).map(|secret| Box::new(self.refresh_token(secret)))
     }
 
-    fn refresh_token(&self, secret: SecretString) -> RefreshToken {
+    fn refresh_token(&self, secret: LockedText) -> RefreshToken {
         let proof_key = self.proof_key.cloned();
         RefreshToken { proof_key, ..RefreshToken::new(secret, self.origin.clone()) }
     }

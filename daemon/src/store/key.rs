@@ -6,17 +6,17 @@
 use std::fmt;
 use std::str;
 
-use secrecy::{ExposeSecret, SecretBox};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::secret::LockedKey;
 use crate::store::directory::FileError;
 use crate::token::failure::Message;
 
 /// 256 random bits, under which tokens are sealed.
 #[derive(Debug)]
-pub struct Key(SecretBox<[u8; Self::LENGTH]>);
+pub struct Key(LockedKey);
 
 /// The operating system gave no random numbers.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub struct NoRandomness(#[from] getrandom::Error);
 
 impl Key {
     /// In bytes.
-    pub const LENGTH: usize = 32;
+    pub const LENGTH: usize = LockedKey::LENGTH;
 
     /// Returns a new key.
     ///
@@ -33,7 +33,7 @@ impl Key {
     /// Fails where the system has no random numbers.
     pub fn random() -> Result<Self, NoRandomness> {
         let mut outcome = Ok(());
-        let key = SecretBox::init_with_mut(|bytes: &mut [u8; Self::LENGTH]| outcome = getrandom::fill(bytes));
+        let key = LockedKey::init_with(|bytes| outcome = getrandom::fill(bytes));
         outcome?;
         Ok(Self(key))
     }
@@ -41,15 +41,13 @@ impl Key {
     /// Reads a key: 32 bytes as they are, or 64 hexadecimal digits, which white space may follow.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() == Self::LENGTH {
-            return Some(Self(SecretBox::init_with_mut(|key: &mut [u8; Self::LENGTH]| {
-                key.copy_from_slice(text)
-            })));
+            return Some(Self(LockedKey::init_with(|key| key.copy_from_slice(text))));
         }
         let digits = text.trim_ascii_end();
         if digits.len() != 2 * Self::LENGTH || !digits.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }
-        Some(Self(SecretBox::init_with_mut(|key: &mut [u8; Self::LENGTH]| {
+        Some(Self(LockedKey::init_with(|key| {
             for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
                 *byte =
                     str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::account::Fingerprint;
 use crate::clock::{Clock, Stamp};
+use crate::secret::LockedText;
 use crate::store::journal::Place;
 use crate::token::state::SignedOut;
 use crate::token::{AccessToken, IdToken, ProofKey, RefreshToken, Scope, TokenSet};
@@ -141,8 +142,16 @@ impl RefreshAtRest<'_> {
     fn read(self) -> Result<RefreshToken, NotARecord> {
         let proof_key = self.proof_key.map(|key| STANDARD.decode(key.as_bytes())).transpose();
         let proof_key = proof_key.map_err(|_| NotARecord)?.map(Zeroizing::new).map(ProofKey::from_pkcs8);
-        let token = RefreshToken::new(self.secret.into_owned().into(), self.origin);
+        let token = RefreshToken::new(locked(self.secret), self.origin);
         Ok(RefreshToken { proof_key, uses: self.uses, ..token })
+    }
+}
+
+/// Moves a text into locked memory. What was borrowed is in a buffer that gets wiped.
+fn locked(text: Cow<'_, str>) -> LockedText {
+    match text {
+        Cow::Borrowed(text) => text.into(),
+        Cow::Owned(text) => text.into(),
     }
 }
 
