@@ -22,6 +22,7 @@ pub mod home;
 pub mod http;
 pub mod issuer;
 pub mod keyring;
+pub mod memory;
 pub mod oidc_provider;
 pub mod patience;
 pub mod person;
