@@ -39,6 +39,7 @@ pub mod login;
 pub mod paths;
 pub mod socket;
 pub mod token;
+pub mod user;
 
 /// The path segment that stands for the default account. No account can have this name.
 pub const DEFAULT_ACCOUNT: &str = "~";
