@@ -4,6 +4,8 @@
 //! one fails at once. On Linux a Unix socket's send timeout bounds that wait, and the kernel ends it as soon as there
 //! is room; the standard library cannot set it before it connects, which is why the socket is made by hand here.
 
+mod server;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -12,9 +14,7 @@ use std::time::Duration;
 use keyfob_protocol::SHIM_AGENT;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with};
 
 use crate::answer::{Answer, Malformed};
 use crate::clock::Deadline;
@@ -35,6 +35,9 @@ pub(crate) enum Error {
     /// The socket is not ours to use.
     #[error("permission denied")]
     Denied,
+    /// The socket is not ours, or somebody else could have put it there.
+    #[error("{0}")]
+    Unsafe(&'static str),
     /// The socket's path does not fit its address: another path must be set.
     #[error("the path is too long for a socket")]
     LongPath,
@@ -196,14 +199,18 @@ fn during_exchange(error: io::Error) -> Error {
 }
 
 fn open_stream(socket: &Path, deadline: Deadline) -> Result<UnixStream, Error> {
-    let address = SocketAddrUnix::new(socket).map_err(during_connect)?;
+    let site = server::find(socket)?;
     let descriptor = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(during_connect)?;
     while let Some(left) = deadline.left() {
         set_socket_timeout(&descriptor, Timeout::Send, Some(left.min(CONNECT_PATIENCE)))
             .map_err(during_connect)?;
-        match connect(&descriptor, &address) {
-            Ok(()) => return Ok(UnixStream::from(descriptor)),
+        match connect(&descriptor, &site.address) {
+            Ok(()) => {
+                let stream = UnixStream::from(descriptor);
+                server::check(&stream)?;
+                return Ok(stream);
+            }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(during_connect(errno)),
         }
@@ -225,6 +232,8 @@ fn during_connect(errno: Errno) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
     use super::*;
@@ -299,9 +308,43 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_no_socket_can_have_is_told_apart() {
-        let path = format!("/tmp/{}", "x".repeat(200));
+    fn a_long_path_will_do_and_a_name_that_no_socket_can_have_is_told_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let (socket, long) = (home.path().join("s"), home.path().join("d".repeat(200)));
         let deadline = Deadline::after(CONNECT_PATIENCE);
-        assert!(matches!(Connection::open(Path::new(&path), deadline), Err(Error::LongPath)));
+        fs::create_dir(&long).unwrap();
+        fs::set_permissions(&long, fs::Permissions::from_mode(0o700)).unwrap();
+        let _listener = UnixListener::bind(&socket).unwrap();
+        fs::rename(&socket, long.join("s")).unwrap();
+        assert!(Connection::open(&long.join("s"), deadline).is_ok());
+        let name = "n".repeat(200);
+        fs::rename(long.join("s"), long.join(&name)).unwrap();
+        assert!(matches!(Connection::open(&long.join(name), deadline), Err(Error::LongPath)));
+    }
+
+    #[test]
+    fn a_socket_that_others_can_have_put_there_gets_nothing_l7() {
+        let home = tempfile::tempdir().unwrap();
+        let (socket, link) = (home.path().join("s"), home.path().join("link"));
+        let listener = UnixListener::bind(&socket).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        symlink(&socket, &link).unwrap();
+        fs::write(home.path().join("file"), "").unwrap();
+        let refused = |path: &Path| match Connection::open(path, Deadline::after(CONNECT_PATIENCE)) {
+            Err(Error::Unsafe(why)) => why,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("connected"),
+        };
+        assert_eq!(refused(&link), "it is no socket");
+        assert_eq!(refused(&home.path().join("file")), "it is no socket");
+        for mode in [0o777, 0o770, 0o722, 0o1777] {
+            fs::set_permissions(home.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(refused(&socket), "others may write to its directory");
+        }
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+        for mode in [0o700, 0o755] {
+            fs::set_permissions(home.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert!(Connection::open(&socket, Deadline::after(CONNECT_PATIENCE)).is_ok());
+        }
     }
 }

@@ -167,6 +167,9 @@ fn unreachable(socket: &Path, error: &connection::Error) -> String {
         Error::Denied => {
             format!("{socket} belongs to another user; unset KEYFOB_SOCKET, or set it to your own")
         }
+        Error::Unsafe(why) => {
+            format!("{socket} was not used: {why}; unset KEYFOB_SOCKET, or set it to your own")
+        }
         Error::LongPath => format!("{socket} is too long for a socket; set KEYFOB_SOCKET to a shorter path"),
         Error::Late => {
             "keyfobd did not answer in time; try again, and if that fails too run: keyfob stop".to_owned()
@@ -185,7 +188,7 @@ fn exit_of(error: &connection::Error) -> Exit {
     use connection::Error;
     match error {
         Error::Absent => Exit::NoDaemon,
-        Error::Denied => Exit::Denied,
+        Error::Denied | Error::Unsafe(_) => Exit::Denied,
         Error::LongPath => Exit::Configuration,
         Error::Late | Error::Closed | Error::Malformed(_) | Error::Io(_) => Exit::Unavailable,
     }
