@@ -10,14 +10,15 @@ mod import;
 mod lock;
 mod login;
 pub mod peer;
+pub mod serve;
 pub mod socket;
+mod throttle;
 mod token;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
@@ -26,7 +27,6 @@ use axum::routing::{delete, get, post};
 use crate::cache::TokenCache;
 use crate::flyte::keyring::Keyrings;
 use control::Control;
-use peer::Peer;
 
 use error::ApiError;
 
@@ -40,12 +40,7 @@ pub struct Api {
     pub keyrings: Keyrings,
 }
 
-/// Returns the whole API as it is served: each request knows who asks.
-pub fn service(api: Arc<Api>) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
-    router(api).into_make_service_with_connect_info()
-}
-
-/// Returns the router of the whole API.
+/// Returns the router of the whole API. Each request has to know who asks, as `ConnectInfo<Peer>`.
 fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/healthz", get(control::healthz))

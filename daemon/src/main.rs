@@ -179,7 +179,7 @@ fn serve(
     let Settings { config, environment } = settings;
     raise_descriptor_limit();
     let variable = |name: &str| variables.get(OsStr::new(name)).map(OsString::as_os_str);
-    let inherited = inherited::take(variable("LISTEN_FDNAMES")).map_err(|error| failure(&error))?;
+    let inherited = inherited::take(variable).map_err(|error| failure(&error))?;
     let (inherited, custodian) = inherited.part(variable("NOTIFY_SOCKET"));
     let clock = Clock::system();
     let credential = variables.get(OsStr::new("CREDENTIALS_DIRECTORY"));

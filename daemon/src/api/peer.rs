@@ -6,12 +6,10 @@
 #[cfg(target_os = "linux")]
 mod process;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use interprocess::local_socket::traits::StreamCommon;
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
 
-use crate::api::socket::OwnSocket;
+use crate::api::socket::AcceptError;
 use crate::cache::rejection::Consumer;
 
 /// The process at the other end, as the kernel knew it when it connected.
@@ -40,24 +38,13 @@ impl Peer {
     }
 }
 
-impl Connected<IncomingStream<'_, OwnSocket>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, OwnSocket>) -> Self {
-        *stream.remote_addr()
-    }
-}
-
 /// Returns who is at the other end, if it is one of this user's programs.
-pub(super) fn own(stream: &Stream, uid: u32) -> Option<Peer> {
-    let credentials = stream.peer_creds();
-    match credentials.as_ref().map(|known| (known.euid(), known.pid())) {
-        Ok((Some(peer), pid)) if peer == uid => Some(Peer { uid: peer, pid }),
-        Ok((peer, _)) => {
-            tracing::warn!(?peer, "refused a connection from another user");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(%error, "refused a connection whose user is unknown");
-            None
-        }
+///
+/// A process of another pid namespace has no pid here, which is no reason to refuse it: its user is known all the same.
+pub(super) fn own(stream: &Stream, uid: u32) -> Result<Peer, AcceptError> {
+    let credentials = stream.peer_creds().map_err(AcceptError::Io)?;
+    match credentials.euid() {
+        Some(peer) if peer == uid => Ok(Peer { uid: peer, pid: credentials.pid().filter(|pid| *pid > 0) }),
+        peer => Err(AcceptError::Stranger { uid: peer }),
     }
 }

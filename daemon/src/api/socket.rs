@@ -1,33 +1,34 @@
 //! The socket: made here, or handed over by systemd.
 //!
-//! It is 0600 before it has a name, in a directory that is ours alone. Who is the daemon is decided by the lock on the
-//! state directory, not by the socket: so a socket that is in the way and answers nobody is a leftover.
+//! It is 0600 before it has a name, in a directory that is ours alone, and gets its name when it listens. Who is the daemon
+//! is decided by the lock on the state directory, not by the socket: so a socket that is in the way and answers nobody is
+//! a leftover, and is replaced. The thing to get wrong: one that answers is somebody's, and is left alone.
 
-use std::fs::{self, DirBuilder};
+mod directory;
+mod handed_over;
+mod place;
+mod watch;
+
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use axum::serve::Listener;
 use interprocess::local_socket::traits::tokio::Listener as _;
-use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
-use interprocess::os::unix::local_socket::ListenerOptionsExt;
-use interprocess::os::unix::uds_local_socket::tokio::{Listener as LocalListener, Stream};
+use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
 use keyfob_protocol::socket::MAX_PATH;
+use keyfob_protocol::user;
 
-use super::peer::{self, Peer};
-
-/// Where a failed accept is tried again: the usual cause is a lack of descriptors, which takes a moment to pass.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::api::peer::{self, Peer};
+use crate::api::socket::place::Place;
+use crate::api::socket::watch::Watch;
 
 /// A socket that answers this user's programs only.
 pub struct OwnSocket {
-    listener: LocalListener,
+    listener: Listener,
     uid: u32,
-    path: Option<PathBuf>,
+    /// Where it is, if it is ours to put back and to remove.
+    place: Option<(Place, Watch)>,
 }
 
 /// Why there is no socket.
@@ -37,11 +38,16 @@ pub enum SocketError {
     #[error("a daemon answers at {0} already")]
     InUse(PathBuf),
     /// Something that is no socket is in the way.
-    #[error("{0} is in the way: it is not a socket; remove it, or set KEYFOB_SOCKET")]
-    Occupied(PathBuf),
-    /// The path does not fit into a socket's address.
+    #[error("{path} is in the way: it is {what}; remove it, or set KEYFOB_SOCKET")]
+    Occupied {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The name does not fit into a socket's address.
     #[error(
-        "{0} is longer than the {MAX_PATH} bytes that a socket's path may have; set KEYFOB_SOCKET to a shorter one"
+        "the file name of {0} is too long for a socket, whose address has {MAX_PATH} bytes; set KEYFOB_SOCKET to a shorter one"
     )]
     TooLong(PathBuf),
     /// Others could put a socket of their own there.
@@ -52,6 +58,14 @@ pub enum SocketError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// What was handed over is not what it should be.
+    #[error("the socket that was handed over is of no use: {0}; see keyfobd.socket")]
+    Unfit(&'static str),
+    /// Other users look like ours.
+    #[error(
+        "in this user namespace other users look like this one: map the user (unshare --map-current-user)"
+    )]
+    Indistinct,
     /// The system refused.
     #[error("cannot listen at {path}")]
     Io {
@@ -62,111 +76,106 @@ pub enum SocketError {
     },
 }
 
+/// Why there is no new connection, although there could be one.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// It is another user's.
+    #[error("another user")]
+    Stranger {
+        /// Who, where the system tells it.
+        uid: Option<u32>,
+    },
+    /// The system refused.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
 impl OwnSocket {
     /// Makes the socket, and its directory if there is none. A leftover of a daemon that was killed is replaced.
     ///
     /// # Errors
     /// Fails where a daemon answers, where something else is in the way, and where others could get in.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
-        if path.as_os_str().len() > MAX_PATH {
-            return Err(SocketError::TooLong(path.to_owned()));
-        }
+        let uid = own_uid()?;
         let failed = |source| SocketError::Io { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            own_directory(directory)?;
-        }
-        clear(path)?;
-        let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
-        let listener = ListenerOptions::new()
-            .name(name)
-            .mode(0o600)
-            .reclaim_name(false)
-            .create_tokio_as()
-            .map_err(failed)?;
-        Ok(Self { listener, uid: own_uid(), path: Some(path.to_owned()) })
+        let (place, listener) = Place::take(path)?;
+        let watch = Watch::of(place.directory()).map_err(failed)?;
+        let listener = Listener::try_from(listener).map_err(failed)?;
+        Ok(Self { listener, uid, place: Some((place, watch)) })
     }
 
     /// Takes over a socket that listens already, as systemd hands it over. It stays when the daemon ends.
     ///
     /// # Errors
-    /// Fails where it is not a listening Unix socket.
-    pub fn inherit(listener: UnixListener) -> io::Result<Self> {
-        let listener = LocalListener::try_from(OwnedFd::from(listener))?;
-        Ok(Self { listener, uid: own_uid(), path: None })
+    /// Fails where it is not a listening Unix socket that this user's programs alone can reach.
+    pub fn inherit(listener: UnixListener) -> Result<Self, SocketError> {
+        let uid = own_uid()?;
+        let path = handed_over::check(&listener, uid)?;
+        let listener =
+            Listener::try_from(OwnedFd::from(listener)).map_err(|source| SocketError::Io { path, source })?;
+        Ok(Self { listener, uid, place: None })
     }
 
-    /// Returns the socket's name, if it is ours to remove when the daemon ends.
-    pub fn path(&self) -> Option<PathBuf> {
-        self.path.clone()
-    }
-}
-
-impl Listener for OwnSocket {
-    type Io = Stream;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Stream, Peer) {
+    /// Waits for one of this user's programs. Meanwhile it puts the socket back where somebody removes it.
+    ///
+    /// # Errors
+    /// Fails where another user's program connected, which is not connected any more then, and where the system refuses.
+    pub(super) async fn accept(&mut self) -> Result<(Stream, Peer), AcceptError> {
         loop {
-            match self.listener.accept().await {
-                Ok(stream) => {
-                    if let Some(peer) = peer::own(&stream, self.uid) {
-                        return (stream, peer);
-                    }
+            tokio::select! {
+                // Who has connected to a socket that is gone comes before those who will connect to the next one.
+                biased;
+                accepted = self.listener.accept() => {
+                    let stream = accepted.map_err(AcceptError::Io)?;
+                    let peer = peer::own(&stream, self.uid)?;
+                    return Ok((stream, peer));
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+                () = changed(self.place.as_mut()) => self.restore(),
             }
         }
     }
 
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer { uid: self.uid, pid: None })
+    /// Puts the socket back if somebody removed it. Nobody can connect to the old one any more, so it is given up.
+    fn restore(&mut self) {
+        let Some((place, _)) = self.place.as_ref().filter(|(place, _)| !place.is_ours()) else { return };
+        let path = place.path().to_owned();
+        match Self::bind(&path) {
+            Ok(new) => {
+                tracing::warn!(path = %path.display(), "the socket was removed: put it back");
+                *self = new;
+            }
+            Err(error) => {
+                let error = crate::token::failure::told(&error);
+                tracing::error!(error, "the socket was removed, and cannot be put back");
+            }
+        }
+    }
+
+    /// Takes the socket's name away, so that nobody connects to a daemon that does not answer any more.
+    pub(super) fn retire(&mut self) {
+        if let Some((place, _)) = self.place.take()
+            && let Err(error) = place.leave()
+        {
+            tracing::warn!(%error, path = %place.path().display(), "cannot remove the socket");
+        }
     }
 }
 
 /// Tells whether a daemon answers at a path.
 pub fn answers(path: &Path) -> bool {
-    UnixStream::connect(path).is_ok()
+    place::answers(path)
 }
 
-/// Makes a directory that is ours alone, or checks that it is.
-fn own_directory(path: &Path) -> Result<(), SocketError> {
-    let failed = |source| SocketError::Io { path: path.to_owned(), source };
-    let refused = |why| SocketError::Unsafe { path: path.to_owned(), why };
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().mode(0o700).recursive(true).create(path).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
-        Ok(metadata) if !metadata.is_dir() => Err(refused("it is something else")),
-        Ok(metadata) if metadata.uid() != own_uid() => Err(refused("another user owns it")),
-        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => Err(refused("others may enter it")),
-        Ok(_) => Ok(()),
-    }
+/// Returns our uid, if nobody else can look like it.
+fn own_uid() -> Result<u32, SocketError> {
+    let uid = rustix::process::geteuid().as_raw();
+    if user::is_distinct(uid) { Ok(uid) } else { Err(SocketError::Indistinct) }
 }
 
-/// Removes a socket that nobody answers.
-fn clear(path: &Path) -> Result<(), SocketError> {
-    let failed = |source| SocketError::Io { path: path.to_owned(), source };
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    if !metadata.file_type().is_socket() {
-        return Err(SocketError::Occupied(path.to_owned()));
+/// Waits until something changes where a socket is; for ever where it is not ours.
+async fn changed(place: Option<&mut (Place, Watch)>) {
+    match place {
+        Some((_, watch)) => watch.changed().await,
+        None => std::future::pending().await,
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::InUse(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn own_uid() -> u32 {
-    rustix::process::getuid().as_raw()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use keyfob_daemon::account::registry::Registry;
 use keyfob_daemon::api::control::{Control, MAX_ORDERS, Order};
 use keyfob_daemon::api::socket::OwnSocket;
-use keyfob_daemon::api::{self, Api};
+use keyfob_daemon::api::{Api, serve};
 use keyfob_daemon::cache::TokenCache;
 use keyfob_daemon::config::environment::Environment;
 use keyfob_daemon::config::{Config, ConfigError};
@@ -47,10 +47,8 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
     let started_at = cache.clock().now().wall;
     report(&cache.apply(registry(config)));
     let api = Arc::new(Api { cache, control: Control { orders, started_at }, keyrings });
-    let leftover = socket.path();
     let (stop, stopping) = watch::channel(());
-    let server = axum::serve(socket, api::service(Arc::clone(&api))).with_graceful_shutdown(asked(stopping));
-    let server = tokio::spawn(server.into_future());
+    let server = tokio::spawn(serve::run(socket, Arc::clone(&api), asked(stopping)));
     when_ready().map_err(|error| failure(&error))?;
     notify(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -73,9 +71,6 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: renewals that are under way may finish");
     drop(stop);
-    if let Some(path) = leftover {
-        remove_name(&path);
-    }
     tokio::select! {
         () = api.cache.shut_down() => {}
         wish = signals.stop() => tracing::warn!(?wish, "told to stop again: exiting at once"),
@@ -161,13 +156,6 @@ fn report(changes: &ReloadReport) {
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "cannot notify systemd");
-    }
-}
-
-/// Takes the socket's name away, so that nobody connects to a daemon that does not answer any more.
-fn remove_name(path: &Path) {
-    if let Err(error) = fs::remove_file(path) {
-        tracing::warn!(%error, path = %path.display(), "cannot remove the socket");
     }
 }
 
