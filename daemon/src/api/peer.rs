@@ -6,7 +6,6 @@
 #[cfg(target_os = "linux")]
 mod process;
 
-use interprocess::local_socket::traits::StreamCommon;
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
 
 use crate::api::socket::AcceptError;
@@ -42,9 +41,13 @@ impl Peer {
 ///
 /// A process of another pid namespace has no pid here, which is no reason to refuse it: its user is known all the same.
 pub(super) fn own(stream: &Stream, uid: u32) -> Result<Peer, AcceptError> {
-    let credentials = stream.peer_creds().map_err(AcceptError::Io)?;
-    match credentials.euid() {
-        Some(peer) if peer == uid => Ok(Peer { uid: peer, pid: credentials.pid().filter(|pid| *pid > 0) }),
-        peer => Err(AcceptError::Stranger { uid: peer }),
+    // Not interprocess's own question, to which a peer without a pid is an error.
+    match stream.inner().peer_cred() {
+        Ok(peer) if peer.uid() == uid => Ok(Peer { uid, pid: peer.pid().filter(|pid| *pid > 0) }),
+        Ok(peer) => Err(AcceptError::Stranger { uid: Some(peer.uid()) }),
+        Err(error) => {
+            tracing::debug!(%error, "the system does not tell whose a connection is");
+            Err(AcceptError::Stranger { uid: None })
+        }
     }
 }
