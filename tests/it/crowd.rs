@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use integration_tests::callers;
 use integration_tests::config;
 use integration_tests::daemon::Daemon;
 use integration_tests::http::{Asked, Request, Response};
@@ -137,8 +138,8 @@ fn expired(issuer: &FakeIssuer) -> Daemon {
 fn crowd(daemon: &Daemon) -> Vec<Asked> {
     raise_descriptor_limit();
     let request = Request { method: "GET", path: "/v1/accounts/prod/token", headers: &[], body: "" };
-    let socket = daemon.home().socket();
-    (0..CROWD).map(|_| Asked::over_socket(&socket, &request).unwrap()).collect()
+    let connected = callers::connect(&daemon.home().socket(), CROWD).into_iter();
+    connected.map(|stream| Asked::over(stream, &request).unwrap()).collect()
 }
 
 fn answers(crowd: Vec<Asked>) -> Vec<Response> {

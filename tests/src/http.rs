@@ -69,7 +69,14 @@ impl Asked {
     /// # Errors
     /// Fails where nobody takes it.
     pub fn over_socket(socket: &Path, request: &Request) -> io::Result<Self> {
-        let mut stream = UnixStream::connect(socket)?;
+        Self::over(UnixStream::connect(socket)?, request)
+    }
+
+    /// Sends a request over a connection to a Unix socket, and does not wait for the response.
+    ///
+    /// # Errors
+    /// Fails where nobody takes it.
+    pub fn over(mut stream: UnixStream, request: &Request) -> io::Result<Self> {
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         send(&mut stream, "localhost", request)?;

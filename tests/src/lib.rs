@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test harness: where it fails, the test fails")]
 
 pub mod browser;
+pub mod callers;
 pub mod certificate;
 pub mod chromium;
 pub mod companion;

@@ -19,6 +19,18 @@ pub fn directory() -> &'static Path {
     DIRECTORY.get_or_init(|| variable("KEYFOB_BIN_DIR").map_or_else(build, PathBuf::from))
 }
 
+/// Returns a program of this package. Cargo builds it along with the tests, and for another program it is built now.
+///
+/// # Panics
+/// Panics where it cannot be built.
+pub fn own(name: &str) -> PathBuf {
+    let program = profile().join(name);
+    if !program.exists() {
+        cargo(&["-p", "integration-tests", "--bin", name]);
+    }
+    program
+}
+
 /// Returns the search path for programs that are not ours.
 pub(crate) fn search_path() -> Option<OsString> {
     variable("PATH")
@@ -61,10 +73,7 @@ fn build() -> PathBuf {
 
 /// Lets cargo build something, and returns the directory that it is in.
 fn cargo(what: &[&str]) -> PathBuf {
-    let this = env::current_exe().expect("the path of the running program");
-    // target/PROFILE/deps/it-HASH for a test, target/PROFILE/demo for a program.
-    let beside = this.parent().expect("a program is in a directory");
-    let profile = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
+    let profile = profile();
     let target = profile.parent().expect("a profile's directory is in the target directory");
     let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
@@ -84,7 +93,15 @@ fn cargo(what: &[&str]) -> PathBuf {
     }
     let status = cargo.status().expect("cargo runs");
     assert!(status.success(), "{cargo:?}: {status}");
-    profile.to_owned()
+    profile
+}
+
+/// Returns the directory that cargo built this program for.
+fn profile() -> PathBuf {
+    let this = env::current_exe().expect("the path of the running program");
+    // target/PROFILE/deps/it-HASH for a test, target/PROFILE/demo for a program.
+    let beside = this.parent().expect("a program is in a directory");
+    if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside }.to_owned()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one reader of the environment in this package")]
