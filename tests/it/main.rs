@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "where a story fails, its test fails")]
 
+mod admission;
 mod authorization_code;
 mod autostart;
 mod browser;
@@ -15,7 +16,9 @@ mod disk;
 mod dpop;
 mod flyte;
 mod flytekit;
+mod handover;
 mod import;
+mod intruder;
 mod issuer;
 mod keyring;
 mod keyring_fixture;

@@ -1,8 +1,8 @@
-//! The socket: who can reach it, whose it is, and how systemd hands it over.
+//! The socket: where it is, who can reach it, and that it stays there.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
@@ -10,15 +10,17 @@ use std::process::Command;
 use integration_tests::config;
 use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
-use integration_tests::http::{self, Request};
+use integration_tests::http::Request;
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::settings::Settings;
 use integration_tests::patience::{SOON, eventually};
-use integration_tests::programs;
+use integration_tests::plain_user::PlainUser;
+use integration_tests::process::Process;
+use integration_tests::shim;
 use rustix::process::Signal;
 
-/// Clients that stall at once.
-const STALLED: usize = 100;
+/// How often two daemons are started at once.
+const ROUNDS: usize = 50;
 
 #[test]
 fn only_its_owner_can_reach_the_socket() {
@@ -52,13 +54,14 @@ fn a_second_daemon_ends_at_once_and_the_first_lives_on() {
 }
 
 #[test]
-fn what_is_no_socket_of_ours_is_not_removed() {
+fn what_is_no_socket_of_ours_is_not_removed_l2() {
     let issuer = FakeIssuer::start(Settings::default());
     type Obstacle = fn(&Path);
-    let obstacles: [Obstacle; 3] = [
+    let obstacles: [Obstacle; 4] = [
         |socket| fs::write(socket, "a file of the user's").unwrap(),
         |socket| symlink("/nowhere", socket).unwrap(),
         |socket| fs::create_dir(socket).unwrap(),
+        |socket| assert!(Command::new("mkfifo").arg(socket).status().unwrap().success()),
     ];
     for in_the_way in obstacles {
         let home = Home::new();
@@ -86,21 +89,87 @@ fn a_directory_that_others_can_enter_is_refused() {
 }
 
 #[test]
-fn stalled_clients_disturb_nobody() {
+fn a_socket_that_was_removed_under_a_live_daemon_is_put_back_l3() {
     let issuer = FakeIssuer::start(Settings::default());
-    let daemon = Daemon::start(&config::device_code(&issuer));
-    daemon.log_in("prod");
-    let stalled: Vec<UnixStream> = (0..STALLED)
-        .map(|_| {
-            let mut stream = UnixStream::connect(daemon.home().socket()).unwrap();
-            stream.write_all(b"GET /v1/accounts/prod/tok").unwrap();
-            stream
-        })
-        .collect();
-    for _ in 0..10 {
-        assert_eq!(daemon.shim(&["token"]).status, 0);
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    let (socket, directory) = (daemon.home().socket(), daemon.home().path("run/keyfob"));
+    let removals: [&dyn Fn(); 4] = [
+        &|| fs::remove_file(&socket).unwrap(),
+        &|| fs::rename(&socket, daemon.home().path("run/moved")).unwrap(),
+        &|| fs::remove_dir_all(&directory).unwrap(),
+        &|| fs::rename(&directory, daemon.home().path("run/elsewhere")).unwrap(),
+    ];
+    for remove in removals {
+        let before = fs::symlink_metadata(&socket).unwrap().ino();
+        remove();
+        eventually(SOON, "another socket", || {
+            fs::symlink_metadata(&socket).is_ok_and(|found| found.ino() != before)
+        });
+        assert_eq!(daemon.api("GET", "/healthz").status, 200);
+        assert_eq!((mode(&socket), mode(&directory)), (0o600, 0o700));
     }
-    drop(stalled);
+    assert_eq!(daemon.stop().status, 0);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn what_took_the_place_of_a_socket_is_left_there_and_said_l3() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let mut daemon = Daemon::start(&config::device_code(&issuer));
+    let socket = daemon.home().socket();
+    let file = daemon.home().write("run/file", "a file of the user's", 0o600);
+    fs::rename(&file, &socket).unwrap();
+    eventually(SOON, "a word in the log", || daemon.log().contains("cannot be put back"));
+    assert!(daemon.log().contains("it is a file"), "{}", daemon.log());
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "a file of the user's");
+    fs::remove_file(&socket).unwrap();
+    eventually(SOON, "the socket", || daemon.try_api("GET", "/healthz").is_some());
+    daemon.stop();
+}
+
+#[test]
+fn two_that_start_at_once_over_a_leftover_never_take_the_socket_from_each_other_l3() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let home = Home::new();
+    home.configure(&config::device_code(&issuer));
+    for _ in 0..ROUNDS {
+        let mut starting = [home.spawn("keyfobd", &[]), home.spawn("keyfobd", &[])];
+        let mut loser = None;
+        eventually(SOON, "one of them leaves", || {
+            loser = loser.take().or_else(|| starting.iter_mut().find_map(Process::ended));
+            loser.is_some()
+        });
+        let loser = loser.unwrap();
+        assert_eq!(loser.status, 0, "{}", loser.stderr);
+        assert!(loser.stderr.contains("answers at"), "{}", loser.stderr);
+        let health = Request { method: "GET", path: "/healthz", headers: &[], body: "" };
+        assert_eq!(home.ask(&health).unwrap().status, 200);
+        // What is left is a socket that nobody answers, and no file of a start that was cut short.
+        for daemon in &mut starting {
+            if daemon.ended().is_none() {
+                daemon.signal(Signal::KILL);
+                daemon.wait();
+            }
+        }
+        assert!(home.ask(&health).is_err());
+        assert_eq!(fs::read_dir(home.path("run/keyfob")).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_home_of_any_length_will_do_for_a_plain_user_l2() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let home = Home::of(PlainUser::one());
+    home.configure(&config::device_code(&issuer));
+    let socket = home.path(&format!("run/{}/{}/keyfob.sock", "a".repeat(150), "b".repeat(150)));
+    let home = home.set("KEYFOB_SOCKET", socket.to_str().unwrap());
+    let mut daemon = home.spawn("keyfobd", &[]);
+    eventually(SOON, "the daemon answers", || {
+        assert_eq!(daemon.ended(), None);
+        shim::run(&home, &["status", "--no-autostart"]).status == 0
+    });
+    assert_eq!(shim::run(&home, &["stop"]).status, 0);
+    assert_eq!(daemon.wait().status, 0);
 }
 
 #[test]
@@ -142,34 +211,6 @@ fn systemd_is_told_when_the_daemon_is_ready_and_when_it_stops() {
 }
 
 #[test]
-fn a_socket_that_systemd_hands_over_is_served_and_left_in_place() {
-    let issuer = FakeIssuer::start(Settings::default());
-    let home = Home::new();
-    home.configure(&config::device_code(&issuer));
-    let socket = home.path("run/handed-over.sock");
-    let mut activated = home.spawn_command(activator(&home, &socket));
-    let request = Request { method: "GET", path: "/healthz", headers: &[], body: "" };
-    eventually(SOON, "the daemon answers on a socket that it did not make", || {
-        assert_eq!(activated.ended(), None);
-        http::over_socket(&socket, &request).is_ok_and(|answer| answer.status == 200)
-    });
-    assert!(!home.socket().exists(), "it made a socket of its own");
-    activated.signal(Signal::TERM);
-    let output = activated.wait();
-    assert_eq!(output.status, 0, "{}", output.stderr);
-    assert!(socket.exists(), "it removed a socket that is not its own");
-}
-
-#[test]
-fn a_socket_that_was_meant_for_another_process_is_not_taken() {
-    let issuer = FakeIssuer::start(Settings::default());
-    let home = Home::new().set("LISTEN_FDS", "1").set("LISTEN_PID", "1");
-    home.configure(&config::device_code(&issuer));
-    let daemon = Daemon::start_in(home);
-    assert!(daemon.home().socket().exists());
-}
-
-#[test]
 fn a_shim_does_not_take_a_stranger_for_the_daemon() {
     let home = Home::new();
     home.configure("");
@@ -186,34 +227,6 @@ fn a_shim_does_not_take_a_stranger_for_the_daemon() {
         assert_eq!((output.status, output.stdout.as_str()), (4, ""), "{output:?}");
     });
 }
-
-/// Returns what hands a listening socket to keyfobd as systemd does: the tool that comes with it, or the same in Python.
-fn activator(home: &Home, socket: &Path) -> Command {
-    let keyfobd = programs::directory().join("keyfobd");
-    let is_there = |tool: &str| home.command(tool).arg("--version").output().is_ok();
-    if is_there("systemd-socket-activate") {
-        let mut command = home.command("systemd-socket-activate");
-        for name in ["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "KEYFOB_LOG"] {
-            command.args(["-E", name]);
-        }
-        command.arg("-l").arg(socket).arg(keyfobd);
-        command
-    } else {
-        let mut command = home.command("python3");
-        command.arg("-c").arg(ACTIVATE).arg(socket).arg(keyfobd);
-        command
-    }
-}
-
-const ACTIVATE: &str = "
-import os, socket, sys
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
-listener.listen(16)
-os.dup2(listener.fileno(), 3, inheritable=True)
-os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
-os.execv(sys.argv[2], sys.argv[2:])
-";
 
 /// Waits for a notification with this line, past others.
 #[track_caller]
