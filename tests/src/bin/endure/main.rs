@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a run that cannot go on proves nothing")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the figures go to standard output")]
 
+mod connects;
+mod drips;
 mod fleet;
 mod idle;
 mod kills;
@@ -15,6 +17,7 @@ mod outage;
 mod races;
 mod report;
 mod soak;
+mod starts;
 mod stranger;
 mod terminations;
 mod vault;
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
         Run::Outage => outage::run(&options),
         Run::Terminations => terminations::run(&options),
         Run::Races => races::run(&options),
+        Run::Starts => starts::run(&options),
+        Run::Connects => connects::run(&options),
+        Run::Drips => drips::run(&options),
         Run::Idle => idle::run(&options),
     };
     report.print()

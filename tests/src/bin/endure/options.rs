@@ -8,7 +8,7 @@ use integration_tests::issuer::settings::Rotation;
 pub(crate) const USAGE: &str =
     "usage: endure kills [--count N] [--rotation grace|strict|none] [--settings say|silent] [--accounts N]
        endure soak|idle|outage [--minutes N]
-       endure terminations|races [--count N]
+       endure terminations|races|starts|connects|drips [--count N]
        all take --seed N";
 
 /// The grace time of an issuer that has one: the shortest that is in use.
@@ -22,6 +22,9 @@ pub(crate) enum Run {
     Outage,
     Terminations,
     Races,
+    Starts,
+    Connects,
+    Drips,
     Idle,
 }
 
@@ -56,6 +59,9 @@ impl Options {
             Some("outage") => Run::Outage,
             Some("terminations") => Run::Terminations,
             Some("races") => Run::Races,
+            Some("starts") => Run::Starts,
+            Some("connects") => Run::Connects,
+            Some("drips") => Run::Drips,
             Some("idle") => Run::Idle,
             Some(other) => return Err(format!("there is no run {other}")),
             None => return Err("name a run".to_owned()),
