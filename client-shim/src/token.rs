@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_out_of_a_header_is_not_printed_6750_2() {
+    fn what_would_break_out_of_a_header_is_not_printed_6750_2_i7() {
         let bodies: [&[u8]; 10] =
             [b"a\"b", b"a\nb", b"a\n", b"a\r", b"a\0", b"a b", b"\ta", b"a\x7f", "ä".as_bytes(), b"\xff"];
         for body in bodies {

@@ -132,7 +132,7 @@ fn a_code_is_posted_once_however_often_the_browser_comes_back_d4() {
 }
 
 #[test]
-fn an_exchange_whose_answer_is_lost_is_not_tried_again_9700_8() {
+fn an_exchange_whose_answer_is_lost_is_not_tried_again_9700_8_a4() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&browser(&issuer, SCOPES));
     issuer.break_next(1, Endpoint::Token, Point::BeforeReply, Fault::HangUp);
@@ -165,7 +165,7 @@ fn a_reload_that_changes_nothing_of_weight_drops_no_exchange_in_flight_d3() {
 }
 
 #[test]
-fn an_id_token_of_another_login_ends_this_one_oidc_1() {
+fn an_id_token_of_another_login_ends_this_one_oidc_1_i10() {
     let replayed = Some("of-yesterday".to_owned());
     let issuer = FakeIssuer::start(Settings { id_token_nonce: replayed, ..Settings::default() });
     let daemon = Daemon::start(&browser(&issuer, SCOPES));

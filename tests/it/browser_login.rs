@@ -80,7 +80,7 @@ fn a_port_that_another_program_holds_is_told_with_the_programs_name_8252_5() {
 }
 
 #[test]
-fn the_port_is_open_on_loopback_alone_and_only_while_a_login_waits_8252_3() {
+fn the_port_is_open_on_loopback_alone_and_only_while_a_login_waits_8252_3_a3() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&browser(&issuer, "redirect_uri = \"http://localhost/callback\""));
     assert_eq!(listening(&daemon), [""; 0], "no login waits");
@@ -105,7 +105,7 @@ fn the_port_is_open_on_loopback_alone_and_only_while_a_login_waits_8252_3() {
 }
 
 #[test]
-fn a_callback_from_another_user_of_the_machine_is_not_heard_though_all_of_it_is_right() {
+fn a_callback_from_another_user_of_the_machine_is_not_heard_though_all_of_it_is_right_a2() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&browser(&issuer, ""));
     let answer = http::get(&daemon.begin_visit("prod")).unwrap();

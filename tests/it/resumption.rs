@@ -12,7 +12,7 @@ use keyfob_protocol::account::AccountState;
 use keyfob_protocol::login::{LoginState, LoginStatus};
 
 #[test]
-fn a_login_survives_the_end_of_the_daemon_and_a_crash_and_is_polled_no_faster_8628_9() {
+fn a_login_survives_the_end_of_the_daemon_and_a_crash_and_is_polled_no_faster_8628_9_d_2() {
     let issuer = FakeIssuer::start(Settings::default());
     let mut daemon = Daemon::start(&config::device_code(&issuer));
     issuer.slow_down(1);

@@ -82,7 +82,7 @@ fn a_ca_file_stands_beside_the_authorities_of_the_system() {
 }
 
 #[test]
-fn each_certificate_that_is_not_believed_has_its_sentence() {
+fn each_certificate_that_is_not_believed_has_its_sentence_i9() {
     let authority = Authority::new();
     let here = &["127.0.0.1"][..];
     for (identity, believed, sentences) in [
@@ -126,7 +126,7 @@ fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
 }
 
 #[test]
-fn a_certificate_that_is_not_believed_any_more_costs_no_login() {
+fn a_certificate_that_is_not_believed_any_more_costs_no_login_i9() {
     let authority = Authority::new();
     let good = authority.certify(&["127.0.0.1"], Validity::Now);
     let issuer = issuer("127.0.0.1", good.clone());

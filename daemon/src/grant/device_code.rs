@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_login_that_is_over_is_not_polled_again_8628_4() {
+    async fn a_login_that_is_over_is_not_polled_again_8628_4_d_3() {
         for code in
             [Code::AccessDenied, Code::ExpiredToken, Code::InvalidGrant, Code::Other("odd".to_owned())]
         {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_code_that_nobody_enters_expires() {
+    async fn a_code_that_nobody_enters_expires_d_3() {
         let pending = (0..5).map(|_| Err(oauth(Code::AuthorizationPending)));
         let (outcome, gaps) = polled(30, pending).await;
         let failure = outcome.unwrap_err();

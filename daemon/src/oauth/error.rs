@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn only_invalid_grant_in_json_ends_a_login_6749_8() {
+    fn only_invalid_grant_in_json_ends_a_login_6749_8_i6() {
         let codes = [
             ("invalid_grant", "refused"),
             ("invalid_client", "misconfigured"),

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn twelve_bad_id_tokens_are_refused_oidc_1() {
+    fn twelve_bad_id_tokens_are_refused_oidc_1_i10() {
         let past = Clock::system().now().wall.as_second() - 301;
         for (from, to, expected) in [
             (r#""https://i""#, r#""https://evil""#, Invalid::Issuer),

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn no_endpoint_may_be_somewhere_that_nothing_is_sent_to_6749_12_7009_1_8414_4() {
+    fn no_endpoint_may_be_somewhere_that_nothing_is_sent_to_6749_12_7009_1_8414_4_i8() {
         for bad in [
             "http://a/t",
             "https://a/t#f",

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_storm_of_nonces_ends_after_two_tries_and_costs_no_login_9449_3() {
+    async fn a_storm_of_nonces_ends_after_two_tries_and_costs_no_login_9449_3_i11() {
         let (http, key) = (Http::of(&Transport::default()), dpop::fresh_key().unwrap());
         let storm = ["s1", "s2", "s3", "s4"].map(|nonce| with_nonce(400, nonce, DEMAND));
         let server = ScriptedServer::answering(storm).await;

@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_date_of_an_answer_has_no_effect_on_a_lifetime_i_12() {
+    async fn the_date_of_an_answer_has_no_effect_on_a_lifetime_i12() {
         for date in [
             "Sun, 21 Nov 2027 12:00:00 GMT",
             "Fri, 21 Nov 2025 12:00:00 GMT",

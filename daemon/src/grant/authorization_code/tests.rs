@@ -118,7 +118,7 @@ async fn an_issuer_that_promises_its_name_must_give_it_9207_2() {
 }
 
 #[tokio::test]
-async fn the_answers_of_two_logins_cannot_be_swapped_9207_5_9700_4() {
+async fn the_answers_of_two_logins_cannot_be_swapped_9207_5_9700_4_a5() {
     // Two accounts, and an issuer each.
     let servers = [
         ScriptedServer::answering([json(200, TOKENS)]).await,

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_callbacks_change_nothing_and_the_right_one_is_taken_all_the_same() {
+    fn forged_callbacks_change_nothing_and_the_right_one_is_taken_all_the_same_a1() {
         let (mut door, mut answer) = door();
         for _ in 0..10_000 {
             assert_eq!(door.callback(&"error=access_denied".into()), Reply::Page(Page::Stray));

@@ -138,7 +138,7 @@ async fn a_second_callback_waits_for_nothing_and_is_not_an_answer() {
 }
 
 #[tokio::test]
-async fn stray_requests_change_nothing_and_the_right_callback_is_heard_after_them() {
+async fn stray_requests_change_nothing_and_the_right_callback_is_heard_after_them_a1() {
     let mut port = listen().await;
     let host = port.host.clone();
     let strays = [
