@@ -17,6 +17,7 @@ mod dpop;
 mod flyte;
 mod flytekit;
 mod handover;
+mod hostile_issuer;
 mod import;
 mod intruder;
 mod issuer;

@@ -32,6 +32,7 @@ pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod random;
+pub mod raw_server;
 pub mod resource_server;
 mod server;
 pub mod service_manager;
