@@ -21,6 +21,9 @@ const BUDGET: Duration = Duration::from_secs(20);
 /// What the daemon's answer takes beyond the wait that it was asked for.
 const MARGIN: Duration = Duration::from_secs(1);
 
+/// What begins or ends a text in the files and languages that tools put tokens into.
+const QUOTES: [u8; 4] = *b"\"'`\\";
+
 /// Why an answer is no token. Nothing of the answer is repeated: most of it may be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoToken {
@@ -98,7 +101,7 @@ fn line(answer: Answer) -> Result<Vec<u8>, Failure> {
     if line.is_empty() {
         return Err(NoToken::Empty.into());
     }
-    if !line.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"') {
+    if !line.iter().all(|byte| byte.is_ascii_graphic() && !QUOTES.contains(byte)) {
         return Err(NoToken::Unprintable.into());
     }
     line.push(b'\n');
@@ -126,8 +129,21 @@ mod tests {
 
     #[test]
     fn what_would_break_out_of_a_header_is_not_printed_6750_2_i7() {
-        let bodies: [&[u8]; 10] =
-            [b"a\"b", b"a\nb", b"a\n", b"a\r", b"a\0", b"a b", b"\ta", b"a\x7f", "ä".as_bytes(), b"\xff"];
+        let bodies: [&[u8]; 13] = [
+            b"a'b",
+            b"a`b",
+            b"a\\b",
+            b"a\"b",
+            b"a\nb",
+            b"a\n",
+            b"a\r",
+            b"a\0",
+            b"a b",
+            b"\ta",
+            b"a\x7f",
+            "ä".as_bytes(),
+            b"\xff",
+        ];
         for body in bodies {
             let failure = line(answer(MediaType::PlainText, body)).unwrap_err();
             assert!(matches!(failure, Failure::NoToken(NoToken::Unprintable)), "{body:?}");

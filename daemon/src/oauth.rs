@@ -46,6 +46,9 @@ use url::{Host, Url};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointUrl(Url);
 
+/// The longest URL of an endpoint: what is in use has a tenth of it, and a message about a longer one would say nothing.
+const LONGEST_URL: usize = 2048;
+
 /// Whether plain http to loopback is acceptable, for a local sandbox or a test issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopbackHttp {
@@ -61,6 +64,9 @@ pub enum InvalidEndpoint {
     /// It does not parse.
     #[error("{0:?} is not a URL")]
     NotAUrl(String),
+    /// It is longer than any endpoint's.
+    #[error("a URL of {0} bytes is longer than {LONGEST_URL}")]
+    TooLong(usize),
     /// It is not https.
     #[error("{0} must be https (http is for loopback only, with tls.allow_http_loopback = true)")]
     NotHttps(Url),
@@ -80,7 +86,15 @@ impl EndpointUrl {
     /// # Errors
     /// Refuses what RFC 6749 forbids, and plain http as described at [`LoopbackHttp`].
     pub fn parse(text: &str, loopback: LoopbackHttp) -> Result<Self, InvalidEndpoint> {
-        let url = Url::parse(text).map_err(|_| InvalidEndpoint::NotAUrl(text.to_owned()))?;
+        if text.len() > LONGEST_URL {
+            return Err(InvalidEndpoint::TooLong(text.len()));
+        }
+        let not_a_url = || InvalidEndpoint::NotAUrl(text.to_owned());
+        // A parser of URLs takes such characters out in silence.
+        if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(not_a_url());
+        }
+        let url = Url::parse(text).map_err(|_| not_a_url())?;
         let acceptable = url.scheme() == "https"
             || (url.scheme() == "http" && loopback == LoopbackHttp::Allowed && is_loopback(&url));
         if !acceptable || url.host().is_none() {
@@ -326,6 +340,10 @@ mod tests {
             ("file:///etc/passwd", Allowed, false),
             ("javascript:alert(1)", Allowed, false),
             ("/token", Allowed, false),
+            ("https://login.example\n.com/token", Refused, false),
+            (" https://login.example.com/token", Refused, false),
+            ("https://login.example.com/\ttoken", Refused, false),
+            (&format!("https://a/{}", "x".repeat(LONGEST_URL)), Refused, false),
         ] {
             assert_eq!(EndpointUrl::parse(text, loopback).is_ok(), accepted, "{text} {loopback:?}");
         }

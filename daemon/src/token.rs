@@ -40,7 +40,8 @@ pub struct AccessToken {
 pub struct InvalidToken;
 
 impl AccessToken {
-    /// Accepts a token of visible ASCII characters without a quotation mark.
+    /// Accepts a token of visible ASCII characters without a quotation mark or a backslash. That is more than RFC 6750 §2.1
+    /// has, and less than RFC 6749 §A.12: issuers differ.
     ///
     /// # Errors
     /// Refuses every other text: it could not be carried by a header, nor by the line-based protocols of clients.
@@ -176,10 +177,13 @@ impl TokenSet {
     }
 }
 
-/// Refuses what could break a header or a line.
+/// What begins or ends a text in the files and languages that tokens are put into.
+const QUOTES: [u8; 4] = *b"\"'`\\";
+
+/// Refuses what could break a header, a line or a quoted text.
 fn visible(secret: &SecretString) -> Result<(), InvalidToken> {
     let text = secret.expose_secret();
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() && !QUOTES.contains(&byte)) {
         return Err(InvalidToken);
     }
     Ok(())

@@ -113,6 +113,7 @@ fn endpoint(text: &str, loopback: LoopbackHttp) -> Result<EndpointUrl, Wrong> {
     // The URL is left out of the message: it may have a password in it.
     EndpointUrl::parse(text, loopback).map_err(|invalid| match invalid {
         InvalidEndpoint::NotAUrl(_) => Wrong::new("must be a URL").hint("begin with https://"),
+        InvalidEndpoint::TooLong(_) => Wrong::new("is too long for a URL"),
         InvalidEndpoint::NotHttps(_) => Wrong::new("must be https")
             .hint("plain http is for loopback only, with tls = { allow_http_loopback = true }"),
         InvalidEndpoint::HasPart { part, .. } => Wrong::new(format!("must have no {part}")),

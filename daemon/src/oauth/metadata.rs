@@ -32,7 +32,8 @@ pub(crate) enum Error {
     Missing(String),
     /// They are another issuer's.
     #[error(
-        "the metadata of {configured} is for the issuer {found:?}: configure exactly that, if you trust it"
+        "the metadata of {configured} is for the issuer \"{}\": configure exactly that, if you trust it",
+        plain(.found)
     )]
     OtherIssuer {
         /// What the account has.
@@ -67,6 +68,14 @@ impl Error {
             | Self::Endpoint { .. } => Failure::misconfigured(self.to_string()),
         }
     }
+}
+
+/// The longest name of another issuer that is shown.
+const LONGEST_NAME: usize = 128;
+
+/// Returns a foreign name as what it is: letters of other scripts can look like those of a name that somebody trusts.
+fn plain(foreign: &str) -> String {
+    foreign.chars().take(LONGEST_NAME).collect::<String>().escape_default().to_string()
 }
 
 /// RFC 8414 §2. `signed_metadata` is not supported, and so is passed over (§2.1).
@@ -255,18 +264,52 @@ mod tests {
         assert!(read(r#"{"issuer":"https://a/","token_endpoint":"https://a/t"}"#, "https://a/").is_ok());
     }
 
+    /// What a document of somebody else's may have in place of an endpoint.
+    fn bad_endpoints() -> Vec<String> {
+        let short = [
+            "http://a/t",
+            "http://169.254.169.254/latest/meta-data",
+            "http://127.0.0.1.evil.example/t",
+            "http://localhost.evil.example/t",
+            "https://a/t#f",
+            "https://a/t#",
+            "https://u@a/t",
+            "https://u:p@a/t",
+            "https://a:b@c@a/t",
+            "https://",
+            "https://:443/t",
+            "https://a:99999/t",
+            "https://[::1/t",
+            "https://a b/t",
+            "https://a%00b/t",
+            "https://a\nb/t",
+            " https://a/t",
+            "java\tscript:alert(1)",
+            "file:///etc/passwd",
+            "file://a/t",
+            "ftp://a/t",
+            "ws://a/t",
+            "javascript:alert(1)",
+            "data:text/html,<script>",
+            "about:blank",
+            "/t",
+            "//a/t",
+            "a/t",
+            "--flag",
+            "-oProxyCommand=id",
+            "$(id)",
+            "`id`",
+            "; id",
+            "\u{1b}]8;;https://a\u{7}",
+            "\u{202e}https://a/t",
+        ];
+        let long = format!("https://a/{}", "x".repeat(64 * 1024));
+        short.map(str::to_owned).into_iter().chain([long]).collect()
+    }
+
     #[test]
     fn no_endpoint_may_be_somewhere_that_nothing_is_sent_to_6749_12_7009_1_8414_4_i8() {
-        for bad in [
-            "http://a/t",
-            "https://a/t#f",
-            "https://u@a/t",
-            "file:///t",
-            "javascript:alert(1)",
-            "/t",
-            "--flag",
-            "$(id)",
-        ] {
+        for bad in bad_endpoints() {
             for member in [
                 "token_endpoint",
                 "authorization_endpoint",
@@ -274,12 +317,34 @@ mod tests {
                 "revocation_endpoint",
             ] {
                 let other = if member == "token_endpoint" { "x" } else { "token_endpoint" };
-                let body = format!(r#"{{"issuer":"https://a","{other}":"https://a/t","{member}":"{bad}"}}"#);
+                let quoted = serde_json::to_string(&bad).unwrap();
+                let body = format!(r#"{{"issuer":"https://a","{other}":"https://a/t","{member}":{quoted}}}"#);
                 let error = read(&body, "https://a").unwrap_err();
-                assert!(matches!(error, Error::Endpoint { .. }), "{member} {bad}: {error}");
-                assert!(matches!(error.classify(), Failure::Misconfigured { .. }));
+                assert!(matches!(error, Error::Endpoint { .. }), "{member} {bad:?}: {error}");
+                let failure = error.classify();
+                assert!(matches!(failure, Failure::Misconfigured { .. }));
+                let told = failure.to_string();
+                assert!(told.len() < 400 && !told.contains(['\u{1b}', '\u{202e}']), "{told:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_host_that_looks_like_another_is_shown_as_what_it_is_i8() {
+        // A Cyrillic letter, and a whole word of them.
+        for (host, shown) in
+            [("https://\u{430}pple.com", "xn--pple-43d.com"), ("https://\u{441}\u{430}", "xn--80a7a")]
+        {
+            let endpoint = EndpointUrl::parse(&format!("{host}/t"), LoopbackHttp::Refused).unwrap();
+            assert_eq!(endpoint.host(), shown);
+            assert!(endpoint.to_string().is_ascii());
+            // Whoever copies the name of another issuer should see what they copy.
+            let body = format!(r#"{{"issuer":"{host}","token_endpoint":"https://a/t"}}"#);
+            let told = read(&body, "https://a").unwrap_err().to_string();
+            assert!(told.is_ascii() && told.contains("\\u{4"), "{told}");
+        }
+        let long = format!(r#"{{"issuer":"{}","token_endpoint":"https://a/t"}}"#, "x".repeat(100_000));
+        assert!(read(&long, "https://a").unwrap_err().to_string().len() < 400);
     }
 
     #[test]

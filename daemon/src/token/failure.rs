@@ -104,7 +104,15 @@ pub fn abnormal(end: &JoinError) -> &'static str {
 /// Tells whether a character can steer a terminal or hide text from a reader.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(c,
+            // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
+            '\u{ad}' | '\u{61c}' | '\u{180e}'
+            // Zero-width characters, marks of direction, ends of lines and paragraphs.
+            | '\u{200b}'..='\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
+            // Embeddings, overrides and isolates of direction.
+            | '\u{202a}'..='\u{202e}' | '\u{2065}'..='\u{2069}'
+            // Tags.
+            | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -119,9 +127,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_cannot_steer_a_terminal() {
+    fn what_a_server_says_cannot_steer_a_terminal_a7() {
         let hostile = "a\u{1b}[2Jb\r\nc\u{9b}d\u{202e}e\u{200b}f\0g\u{7f}";
         assert_eq!(Message::from(hostile).to_string(), "a[2Jbcdefg");
         assert_eq!(Message::from("x".repeat(10_000)).to_string().len(), Message::MAX_CHARS);
+        let controls = (0..=0x1f).chain(0x7f..=0x9f);
+        let invisible = [0xad, 0x61c, 0x180e, 0x2028, 0x2029, 0xfeff, 0xe0001, 0xe0041];
+        let ranges = (0x200b..=0x200f).chain(0x202a..=0x202e).chain(0x2060..=0x2069);
+        for code in controls.chain(invisible).chain(ranges) {
+            let c = char::from_u32(code).unwrap();
+            assert_eq!(Message::from(format!("a{c}b")).to_string(), "ab", "U+{code:04X}");
+        }
+        assert_eq!(Message::from("ünïcode 日本 % {} \\n").to_string(), "ünïcode 日本 % {} \\n");
     }
 }
