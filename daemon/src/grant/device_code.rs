@@ -283,6 +283,77 @@ mod tests {
         assert_eq!(gaps, [5, 5, 10, 10, 20, 25]);
     }
 
+    /// What a poll of a script brings, by chance.
+    fn drawn(dice: &mut impl FnMut(u64) -> u64) -> Polled {
+        match dice(10) {
+            0..5 => Polled::Pending,
+            5..7 => Polled::SlowDown,
+            7 => Polled::Unreachable,
+            8 => Polled::Troubled { retry_after: None },
+            _ => Polled::Troubled { retry_after: Some(Duration::from_secs(dice(400))) },
+        }
+    }
+
+    /// Goes through a login by chance, in virtual time, and keeps the books of an issuer: it looks at when polls come, and
+    /// at nothing that the poller says.
+    async fn go_through(mut dice: impl FnMut(u64) -> u64) -> usize {
+        let clock = Clock::following_tokio();
+        let asked = Duration::from_secs(1 + dice(40));
+        let began = clock.now().moment;
+        let until = began.after(Duration::from_secs(dice(1500)));
+        let ledger = RefCell::new((asked, began, 0));
+        let dice = RefCell::new(dice);
+        let poll = || async {
+            let (interval, last, polls) = *ledger.borrow();
+            let now = clock.now().moment;
+            assert!(
+                now.since(last) >= interval,
+                "a poll {:?} after the last, not {interval:?}",
+                now.since(last)
+            );
+            assert!(now <= until, "a poll after the end");
+            let (took, polled) = {
+                let mut dice = dice.borrow_mut();
+                let mut dice = |sides| (*dice)(sides);
+                (dice(16_000), drawn(&mut dice))
+            };
+            tokio::time::sleep(Duration::from_millis(took)).await;
+            // The least that RFC 8628 §3.5 asks for. Where a wait would outlast the code, what is left of it is enough.
+            let now = clock.now().moment;
+            let interval = match polled {
+                Polled::SlowDown => interval + Duration::from_secs(5),
+                Polled::Unreachable => interval.max((interval * 2).min(until.since(now))),
+                Polled::Troubled { retry_after: Some(wait) } => interval.max(wait.min(until.since(now))),
+                Polled::Pending | Polled::Troubled { retry_after: None } | Polled::Ended(_) => interval,
+            };
+            *ledger.borrow_mut() = (interval, now, polls + 1);
+            Err(polled)
+        };
+        let grown = RefCell::new(asked);
+        let hear = |interval| {
+            assert!(interval >= *grown.borrow(), "the interval shrank");
+            *grown.borrow_mut() = interval;
+        };
+        let outcome = answer(Poller::new(asked, until), &clock, poll, hear).await;
+        assert!(matches!(outcome, Err(Failure::Refused { .. })), "{outcome:?}");
+        ledger.into_inner().2
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_poll_of_ten_thousand_logins_by_chance_comes_early_d_1() {
+        let mut polls = 0;
+        for script in 0..10_000_u64 {
+            // Numbers by chance that are the same each time (Knuth's generator for 64 bits).
+            let mut state = script;
+            let dice = move |sides: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % sides
+            };
+            polls += go_through(dice).await;
+        }
+        assert!(polls > 50_000, "{polls} polls are no test");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_login_that_is_over_is_not_polled_again_8628_4_d_3() {
         for code in

@@ -369,11 +369,15 @@ mod tests {
             ("invalid_scope", "misconfigured"),
             ("invalid_request", "misconfigured"),
         ];
+        let mut cases = 0;
         for status in [400, 401, 403] {
             for (code, expected) in codes {
                 let html = format!("<html><body>{}</body></html>", oauth(code));
-                for body in [html.as_str(), "", code, &format!("error={code}"), &format!("[{}]", oauth(code))]
-                {
+                let cut = &oauth(code)[..20];
+                let bodies =
+                    [html.as_str(), "", code, cut, &format!("error={code}"), &format!("[{}]", oauth(code))];
+                for body in bodies {
+                    cases += 1;
                     let failure = of_refresh(status, body);
                     assert!(matches!(failure, Failure::Transient { .. }), "{status} {body}: {failure}");
                 }
@@ -385,9 +389,11 @@ mod tests {
                     Failure::Ambiguous { .. } => "ambiguous",
                     Failure::LoginRequired => "login required",
                 };
+                cases += 1;
                 assert_eq!(found, expected, "{status} {code}");
             }
         }
+        assert_eq!(cases, 126);
     }
 
     #[test]
@@ -625,6 +631,15 @@ mod tests {
             r#"{"error":"x\u001b[2J","error_description":"a\r\n\u202eb\u0000","error_uri":"\u009bh"}"#;
         let text = of_refresh(400, hostile).to_string();
         assert_eq!(text, "login.example.com answered x[2J (ab; see h)");
+    }
+
+    #[test]
+    fn what_the_issuer_says_is_no_format_of_a_message_d9() {
+        let hostile = "LEAK-%p-%s-%n-%x-{}-{0:?}-{host}-$HOME-\\n-END";
+        let body =
+            serde_json::json!({ "error": hostile, "error_description": hostile, "error_uri": hostile });
+        let text = of_refresh(400, &body.to_string()).to_string();
+        assert_eq!(text, format!("login.example.com answered {hostile} ({hostile}; see {hostile})"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) const ATTEMPT: Duration = Duration::from_secs(15);
 const BODY_IDLE: Duration = Duration::from_secs(5);
 
 /// Tokens reach tens of kilobytes; metadata with inlined keys some hundred.
-const LARGEST_SUCCESS: usize = 1024 * 1024;
+pub(crate) const LARGEST_SUCCESS: usize = 1024 * 1024;
 
 /// An error needs a few lines; a proxy's page has pictures in it.
 const LARGEST_ERROR: usize = 256 * 1024;

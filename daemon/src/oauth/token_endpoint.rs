@@ -316,6 +316,25 @@ mod tests {
         reader.tokens(&Answer::plain(200, body))
     }
 
+    /// Returns the answer to a renewal.
+    fn answered(status: u16, body: impl Into<Vec<u8>>) -> Answered {
+        Answered {
+            status,
+            retry_after: None,
+            redirect: None,
+            body: body.into().into(),
+            terms: answered::Terms {
+                sent_at: Clock::following_tokio().now().moment,
+                purpose: answered::Purpose::Own,
+                origin: "https://i".to_owned(),
+                scope: Scope::default(),
+                issuer: None,
+                client_id: "cli".to_owned(),
+                header: None,
+            },
+        }
+    }
+
     fn with(members: &str) -> String {
         format!(r#"{{"access_token":"AT","token_type":"Bearer"{members}}}"#)
     }
@@ -342,20 +361,8 @@ mod tests {
     #[test]
     fn a_refresh_token_outlives_an_access_token_of_no_use_with_its_key_6749_2_9449_4() {
         let key = dpop::fresh_key().unwrap();
-        let answered = |kind: &str, refresh: &str| Answered {
-            status: 200,
-            retry_after: None,
-            redirect: None,
-            body: format!(r#"{{"access_token":"AT",{kind}"x":1{refresh}}}"#).into_bytes().into(),
-            terms: answered::Terms {
-                sent_at: Clock::following_tokio().now().moment,
-                purpose: answered::Purpose::Own,
-                origin: "https://i".to_owned(),
-                scope: Scope::default(),
-                issuer: None,
-                client_id: "cli".to_owned(),
-                header: None,
-            },
+        let answered = |kind: &str, refresh: &str| {
+            answered(200, format!(r#"{{"access_token":"AT",{kind}"x":1{refresh}}}"#))
         };
         let now = Clock::following_tokio().now();
         let successor = r#","refresh_token":"RT2""#;
@@ -454,6 +461,163 @@ mod tests {
         for absent in ["", r#","refresh_token":null"#, r#","refresh_token":"""#, r#","refresh_token":7"#] {
             assert!(read(&with(absent)).unwrap().refresh.is_none(), "{absent}");
         }
+    }
+
+    /// What comes as a success from portals, proxies and broken servers.
+    fn bad_successes() -> Vec<Vec<u8>> {
+        let good = with(r#","refresh_token":"RT2""#);
+        let utf16 = |order: fn(u16) -> [u8; 2]| good.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+        let deep = |open: &str| open.repeat(10_000);
+        vec![
+            b"".into(),
+            b" \r\n".into(),
+            b"\0".into(),
+            PAGE.into(),
+            b"<script>location='/login'</script>".into(),
+            b"<!-- portal -->{}".into(),
+            b"OK".into(),
+            b"null".into(),
+            b"true".into(),
+            b"7".into(),
+            b"\"invalid_grant\"".into(),
+            b"[]".into(),
+            format!("[{good}]").into(),
+            b"{}".into(),
+            b"{\"error\":null}".into(),
+            b"{\"error\":7}".into(),
+            b"{\"error\":[\"invalid_grant\"]}".into(),
+            b"{\"error\":\"invalid_grant\"}".into(),
+            b"{\"errors\":[{\"code\":\"invalid_grant\"}]}".into(),
+            format!("\u{feff}{good}").into(),
+            utf16(u16::to_le_bytes),
+            utf16(u16::to_be_bytes),
+            [b"\xff\xfe", utf16(u16::to_le_bytes).as_slice()].concat(),
+            [good.as_bytes(), b"\xff"].concat(),
+            good.replace("AT", "A\u{fffd}T").into(),
+            good[..good.len() - 1].into(),
+            format!("{good}{good}").into(),
+            format!("{good},").into(),
+            format!(")]}}',\n{good}").into(),
+            format!("data: {good}\n\n").into(),
+            good.replace('"', "'").into(),
+            deep("[").into(),
+            deep("{\"a\":").into(),
+            format!("{{\"access_token\":{}", deep("[")).into(),
+            format!("{{\"access_token\":{}{}}}", deep("["), deep("]")).into(),
+            good.replace(r#""AT""#, r#""AT","access_token":"AT""#).into(),
+            good.replace(r#""Bearer""#, r#""Bearer","token_type":"Bearer""#).into(),
+            good.replace(r#""RT2""#, r#""RT2","refresh_token":"RT3""#).into(),
+            good.replace(r#""AT""#, r#""AT","\u0061ccess_token":"AT""#).into(),
+            good.replace(r#""AT""#, "null").into(),
+            good.replace(r#""AT""#, "{}").into(),
+            good.replace("Bearer", "mac").into(),
+            good.replace("Bearer", "").into(),
+            good.replace("Bearer", "DPoP").into(),
+            b"access_token=AT&token_type=bearer".into(),
+            b"\x1f\x8b\x08\0\0\0\0\0".into(),
+            b"\x16\x03\x01\x02\0\x01".into(),
+            b"HTTP/1.1 200 OK\r\n\r\n{}".into(),
+        ]
+    }
+
+    const PAGE: &str = "<!DOCTYPE html><html><body>invalid_grant {\"error\":\"invalid_grant\"}</body></html>";
+
+    /// What comes as an error from firewalls and servers that are not asked.
+    fn bad_errors() -> Vec<(u16, Vec<u8>)> {
+        let errors = [
+            (400, PAGE),
+            (400, ""),
+            (400, "invalid_grant"),
+            (400, "[{\"error\":\"invalid_grant\"}]"),
+            (400, "\u{feff}{\"error\":\"invalid_grant\"}"),
+            (400, "{\"error\":\"invalid_grant\""),
+            (400, "{\"error\":\"invalid_grant\",\"error\":\"invalid_grant\"}"),
+            (401, PAGE),
+            (403, PAGE),
+            (404, PAGE),
+            (404, "{\"error\":\"invalid_grant\"}"),
+            (407, PAGE),
+            (408, "{\"error\":\"invalid_grant\"}"),
+            (410, PAGE),
+            (421, PAGE),
+            (429, "{\"error\":\"invalid_grant\"}"),
+            (451, PAGE),
+            (500, "{\"error\":\"invalid_grant\"}"),
+            (502, PAGE),
+            (503, "{\"error\":\"invalid_grant\"}"),
+            (504, PAGE),
+            (511, PAGE),
+            (511, "{\"error\":\"invalid_grant\"}"),
+            (302, "{\"error\":\"invalid_grant\"}"),
+        ];
+        errors.map(|(status, body)| (status, body.as_bytes().to_vec())).into()
+    }
+
+    #[test]
+    fn no_bad_answer_ends_a_login_and_each_is_named_i5() {
+        let successes = bad_successes().into_iter().map(|body| (200, body));
+        let answers: Vec<_> = successes.chain(bad_errors()).collect();
+        assert_eq!(answers.len(), 72);
+        for (status, body) in answers {
+            let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+            let unread =
+                super::read(&answered(status, body), None, Clock::following_tokio().now()).unwrap_err();
+            let failure = Error { host: "i".to_owned(), kind: unread.kind }.classify(Presented::RefreshToken);
+            let is_kept = match &failure {
+                Failure::Transient { .. } | Failure::Ambiguous { .. } | Failure::Misconfigured { .. } => true,
+                Failure::Refused { .. } | Failure::LoginRequired => false,
+            };
+            assert!(is_kept, "{status} {shown}: {failure}");
+            let told = failure.to_string();
+            assert!(
+                told.starts_with("i ") && !told.contains("RT") && !told.contains("AT"),
+                "{shown}: {told}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_no_access_token_is_made_of_is_refused_and_not_repeated_i7() {
+        let long = "A".repeat(1024 * 1024);
+        for bad in [
+            "",
+            " ",
+            "\r",
+            "\n",
+            "\r\n",
+            "\0",
+            "\t",
+            "\u{7f}",
+            "\u{9b}31m",
+            "\u{202e}",
+            "\u{feff}",
+            "é",
+            "🔑",
+            "\"",
+            "'",
+            "`",
+            "\\",
+            "\u{1b}[2J",
+            "\u{1b}]52;c;aWQ=\u{7}",
+            "\r\nX-Evil: y",
+            "\npassword=evil",
+            "\n[default]",
+            "\0evil",
+        ] {
+            for token in
+                [bad.to_owned(), format!("CANARY{bad}"), format!("{bad}CANARY"), format!("CAN{bad}ARY")]
+            {
+                if bad.is_empty() && !token.is_empty() {
+                    continue;
+                }
+                let body = serde_json::json!({ "access_token": token, "token_type": "bearer" }).to_string();
+                let kind = read(&body).unwrap_err();
+                assert!(matches!(kind, Kind::Malformed { .. }), "{token:?}: {kind}");
+                assert!(!kind.to_string().contains("CANARY") && !kind.to_string().contains("evil"), "{kind}");
+            }
+        }
+        // Where a whole answer has no more than that, such a token does not get here.
+        assert!(with("").len() + long.len() > crate::oauth::http::LARGEST_SUCCESS);
     }
 
     #[test]
