@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_not_safe_reaches_no_program() {
+    fn a_page_that_is_not_safe_reaches_no_program_a6() {
         let environment = Environment { browser: Some("true".into()), ..Environment::default() };
         assert!(open("https://issuer.example/authorize?a=b&c=d", &environment));
         for page in

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_cannot_move_the_cursor_or_turn_the_line() {
+    fn foreign_text_cannot_move_the_cursor_or_turn_the_line_a7() {
         let cases = [
             ("plain text, ünïcode, 日本", "plain text, ünïcode, 日本"),
             ("a\x1b[2Jb", "a[2Jb"),

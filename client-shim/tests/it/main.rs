@@ -4,6 +4,7 @@
 mod autostart;
 mod command_line;
 mod daemon;
+mod hostile;
 mod login;
 mod shim;
 mod status;

@@ -1,13 +1,18 @@
 //! The real `keyfob`, run with nothing of the surrounding environment.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::daemon::Daemon;
 
@@ -52,6 +57,27 @@ pub(crate) fn run(daemon: &Daemon, arguments: &[&str]) -> Outcome {
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command) -> Outcome {
     Running::start(command).outcome()
+}
+
+/// Runs `keyfob` on a terminal of 24 rows and 80 columns to its end, and returns every byte that the terminal got.
+pub(crate) fn on_a_terminal(command: &mut Command) -> Vec<u8> {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let side = || -> OwnedFd {
+        rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+            .unwrap()
+    };
+    let mut child = command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+    // The terminal ends when nobody has its other side open: the command holds on to what it gives its children.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut shown = Vec::new();
+    // Its end is an error of its own.
+    drop(File::from(terminal).read_to_end(&mut shown));
+    child.wait().unwrap();
+    shown
 }
 
 impl Outcome {
