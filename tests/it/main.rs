@@ -16,6 +16,7 @@ mod disk;
 mod dpop;
 mod flyte;
 mod flytekit;
+mod forged_callback;
 mod handover;
 mod hostile_issuer;
 mod import;

@@ -15,6 +15,8 @@ const MAX_WAITING: usize = 8;
 /// What a visitor is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
+    /// That the callback would be taken.
+    GoAhead,
     /// To wait at another address, which has no code in it.
     WaitElsewhere,
     /// A page.
@@ -52,15 +54,24 @@ impl<T> Door<T> {
         Self { read: Box::new(read), stage: Stage::Open(answered), waiting: Vec::new() }
     }
 
+    /// Says what would become of a callback, and changes nothing.
+    pub(super) fn judge(&self, query: &SecretString) -> Reply {
+        match &self.stage {
+            Stage::Open(_) => match (self.read)(query.expose_secret()) {
+                Heard::Answer(_) => Reply::GoAhead,
+                Heard::Stray(why) => stray(why),
+            },
+            Stage::Taken => Reply::Page(Page::Processing),
+            Stage::Over { page, .. } => Reply::Page(*page),
+        }
+    }
+
     /// Hears a callback.
     pub(super) fn callback(&mut self, query: &SecretString) -> Reply {
         match &self.stage {
             Stage::Open(_) => match (self.read)(query.expose_secret()) {
                 Heard::Answer(answer) => self.take(answer),
-                Heard::Stray(why) => {
-                    tracing::debug!(why, "heard a callback that is not the one waited for");
-                    Reply::Page(Page::Stray)
-                }
+                Heard::Stray(why) => stray(why),
             },
             Stage::Taken => Reply::Page(Page::Processing),
             Stage::Over { page, .. } => Reply::Page(*page),
@@ -108,6 +119,11 @@ impl<T> Door<T> {
     }
 }
 
+fn stray(why: &'static str) -> Reply {
+    tracing::debug!(why, "heard a callback that is not the one waited for");
+    Reply::Page(Page::Stray)
+}
+
 /// Tells a visitor, who may have left.
 fn tell(visitor: oneshot::Sender<Reply>, page: Page) {
     visitor.send(Reply::Page(page)).unwrap_or_default();
@@ -138,6 +154,8 @@ mod tests {
         for _ in 0..10_000 {
             assert_eq!(door.callback(&"error=access_denied".into()), Reply::Page(Page::Stray));
         }
+        assert_eq!(door.judge(&"error=access_denied".into()), Reply::Page(Page::Stray));
+        assert_eq!(door.judge(&"state=right&code=1".into()), Reply::GoAhead);
         assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         assert_eq!(door.callback(&"state=right&code=1".into()), Reply::WaitElsewhere);
         assert_eq!(answer.try_recv().as_deref(), Ok("1"));
@@ -148,6 +166,7 @@ mod tests {
         let (mut door, mut answer) = door();
         door.callback(&"state=right&code=1".into());
         for query in ["state=right&code=1", "state=right&code=2", "error=access_denied"] {
+            assert_eq!(door.judge(&query.into()), Reply::Page(Page::Processing));
             assert_eq!(door.callback(&query.into()), Reply::Page(Page::Processing));
         }
         assert_eq!(answer.try_recv().as_deref(), Ok("1"));

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -58,8 +59,18 @@ pub(super) struct Site {
 
 /// A visitor's request, for the one who answers.
 struct Knock {
-    asked: Asked,
+    wish: Wish,
     reply: oneshot::Sender<Reply>,
+}
+
+/// What a visitor wants of the one who answers.
+enum Wish {
+    /// To be told whether a callback is worth a look at whose it is.
+    Judgement(SecretString),
+    /// To hear a callback of our own user's.
+    Hearing(SecretString),
+    /// To be told how the login ended.
+    Outcome,
 }
 
 /// A connection.
@@ -136,12 +147,12 @@ impl<T: Send + 'static> Server<T> {
         self.visits.push_back(Visit { task, is_read });
     }
 
-    fn answer(&mut self, Knock { asked, reply }: Knock) {
-        match asked {
+    fn answer(&mut self, Knock { wish, reply }: Knock) {
+        match wish {
             // A visitor who has left needs no answer.
-            Asked::Callback(query) => reply.send(self.door.callback(&query)).unwrap_or_default(),
-            Asked::Outcome => self.door.outcome(reply),
-            Asked::Nothing(_) => reply.send(Reply::Page(Page::NotFound)).unwrap_or_default(),
+            Wish::Judgement(query) => reply.send(self.door.judge(&query)).unwrap_or_default(),
+            Wish::Hearing(query) => reply.send(self.door.callback(&query)).unwrap_or_default(),
+            Wish::Outcome => self.door.outcome(reply),
         }
     }
 
@@ -214,27 +225,41 @@ impl Visitor {
     }
 
     async fn respond(self, request: Request<Incoming>, ours: SocketAddr) -> Response<Body> {
-        let asked = match self.site.place.read(&request.into_parts().0) {
+        let reply = match self.site.place.read(&request.into_parts().0) {
             Asked::Nothing(why) => {
                 tracing::debug!(why, "a request to the callback's port asked for nothing that there is");
-                return Page::NotFound.response();
+                Some(Reply::Page(Page::NotFound))
             }
-            Asked::Callback(_) if !is_own(ours, self.theirs).await => {
-                tracing::warn!("another user's program sent a callback: it was not heard");
-                return Page::NotFound.response();
-            }
-            asked @ (Asked::Callback(_) | Asked::Outcome) => asked,
+            Asked::Callback(query) => self.callback(query, ours).await,
+            Asked::Outcome => self.knock(Wish::Outcome).await,
         };
-        let (reply, told) = oneshot::channel();
-        let replied = match self.knocks.send(Knock { asked, reply }).await {
-            Ok(()) => told.await.ok(),
-            Err(_) => None,
-        };
-        match replied {
+        match reply {
             Some(Reply::WaitElsewhere) => self.site.place.wait_elsewhere(),
             Some(Reply::Page(page)) => self.site.pages.response(page).await,
-            None => Page::Cancelled.response(),
+            // Whoever answers has gone in between.
+            Some(Reply::GoAhead) | None => Page::Cancelled.response(),
         }
+    }
+
+    /// Brings a callback. Whose it is takes a walk through all the sockets of the machine, so that is looked at last: else
+    /// a web page that knocks on and on would keep a whole core busy.
+    async fn callback(&self, query: SecretString, ours: SocketAddr) -> Option<Reply> {
+        let judged = self.knock(Wish::Judgement(query.clone())).await;
+        if judged != Some(Reply::GoAhead) {
+            return judged;
+        }
+        if !is_own(ours, self.theirs).await {
+            tracing::warn!("another user's program sent a callback: it was not heard");
+            return Some(Reply::Page(Page::NotFound));
+        }
+        self.knock(Wish::Hearing(query)).await
+    }
+
+    /// Asks the one who answers; nothing where nobody does any more.
+    async fn knock(&self, wish: Wish) -> Option<Reply> {
+        let (reply, told) = oneshot::channel();
+        self.knocks.send(Knock { wish, reply }).await.ok()?;
+        told.await.ok()
     }
 }
 
