@@ -13,6 +13,7 @@ use integration_tests::patience::{SOON, eventually};
 use integration_tests::raw_server::RawServer;
 use keyfob_protocol::error::ErrorBody;
 use keyfob_protocol::login::LoginState;
+use serde_json::json;
 
 /// What a daemon may need for a moment to find out that an answer has no end: a body's limit, and room for it to grow.
 const MOST_MEMORY: u64 = 4 * 1024;
@@ -110,6 +111,77 @@ fn a_redirect_leads_nowhere_from_any_endpoint_i4() {
     }
     assert_eq!(trap.connections(), 0);
     assert_eq!(issuer.ledger().violations, [""; 0]);
+}
+
+/// What no terminal, log or reader should get from somebody else.
+fn is_harmful(c: char) -> bool {
+    let is_text = |c: char| !c.is_control() || c == '\n';
+    !is_text(c)
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Fails where something that was shown or logged is not plain text.
+#[track_caller]
+fn assert_plain(shown: &str, what: &str) {
+    let found = shown.lines().find(|line| line.contains(is_harmful));
+    assert_eq!(found, None, "{what}");
+}
+
+#[test]
+fn whatever_an_issuer_says_is_shown_and_logged_as_plain_text_a7() {
+    let controls: String = (0..0xa0_u32).chain(0x2000..0x2070).filter_map(char::from_u32).collect();
+    let osc = "\u{1b}]8;;https://evil.example\u{7}here\u{1b}]8;;\u{7}\u{1b}]52;c;aWQK\u{7}\u{9b}2J\u{202e}";
+    let texts = [controls, osc.to_owned(), "x".repeat(200 * 1024), "x".repeat(10 << 20)];
+    let issuer =
+        FakeIssuer::start(Settings { access_lifetime: Duration::from_secs(60), ..Settings::default() });
+    let daemon = Daemon::start(&config::device_code(&issuer));
+    let answer = |endpoint, status, body: serde_json::Value| {
+        issuer.break_every(endpoint, Point::BeforeCommit, Fault::Answer(Reply::json(status, &body)));
+    };
+    let all_shown = |what: &str| {
+        for arguments in [&["login"][..], &["status"], &["status", "--json"], &["token"]] {
+            let output = daemon.shim(arguments);
+            let shown = output.stdout + &output.stderr;
+            assert_plain(&shown, what);
+            assert!(!shown.is_empty() && shown.len() < 16 * 1024, "{what}: {} bytes", shown.len());
+        }
+    };
+    // Metadata are kept once they are known, so they come first.
+    let metadata = |text: &String| {
+        [
+            (400, json!({ "error": text, "error_description": text, "error_uri": text })),
+            (200, json!({ "issuer": text, "token_endpoint": "https://a/" })),
+            (200, json!({ "issuer": issuer.url(), "token_endpoint": text })),
+        ]
+    };
+    let devices = |text: &String| {
+        [
+            (400, json!({ "error": text, "error_description": text, "error_uri": text })),
+            (200, json!({ "device_code": text, "user_code": text, "verification_uri": "https://a/" })),
+            (200, json!({ "device_code": "DC", "user_code": "AB", "verification_uri": text })),
+        ]
+    };
+    let metadata = texts.iter().flat_map(metadata).map(|answer| (Endpoint::Metadata, answer));
+    let devices = texts.iter().flat_map(devices).map(|answer| (Endpoint::DeviceAuthorization, answer));
+    for (endpoint, (status, body)) in metadata.chain(devices) {
+        answer(endpoint, status, body);
+        all_shown(&format!("{endpoint:?} {status}"));
+        issuer.mend();
+    }
+    for text in [&texts[1], &texts[3]] {
+        daemon.log_in("prod");
+        let body = json!({ "error": "invalid_scope", "error_description": text, "error_uri": text });
+        answer(Endpoint::Token, 400, body);
+        let output = daemon.shim(&["token", "--min-ttl", "86400"]);
+        assert_plain(&(output.stdout + &output.stderr), "a renewal");
+        issuer.mend();
+        let body = json!({ "error": text, "error_description": text });
+        answer(Endpoint::Revocation, 400, body);
+        let output = daemon.shim(&["logout"]);
+        assert_plain(&(output.stdout + &output.stderr), "a revocation");
+        issuer.mend();
+    }
+    assert_plain(&daemon.log(), "the log");
 }
 
 /// Every status that has ever sent a request elsewhere (RFC 9110 §15.4).

@@ -12,6 +12,7 @@ use integration_tests::issuer::settings::{Client, Settings};
 use integration_tests::patience::{SOON, eventually};
 use integration_tests::person;
 use integration_tests::proxy::{Asked, Dialect, FakeProxy, Mood};
+use integration_tests::raw_server::RawServer;
 use integration_tests::signing_key::SigningKey;
 use keyfob_protocol::account::AccountState;
 use keyfob_protocol::error::Exit;
@@ -153,6 +154,42 @@ fn a_certificate_that_is_not_believed_any_more_costs_no_login_i9() {
     assert!(issuer.honours(&daemon.renew("prod").access_token));
     assert_eq!(issuer.ledger().families.len(), 1);
     assert!(issuer.ledger().replayed().is_empty());
+}
+
+/// A server's hello in TLS 1.1 (RFC 4346 §7.4.1.3), with a cipher suite that everybody had.
+const HELLO_OF_TLS_1_1: [u8; 47] = [
+    // A handshake record of 42 bytes, and in it a hello of 38.
+    0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2, //
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
+    29, 30, 31, 32, //
+    0, 0, 0x2f, 0,
+];
+
+#[test]
+fn a_server_that_knows_no_tls_newer_than_1_1_is_sent_nothing_i9() {
+    let server = RawServer::start(&HELLO_OF_TLS_1_1, b"");
+    for lines in ["", "tls = { insecure_skip_verify = true }"] {
+        let config = format!(
+            "{HEAD}\n[accounts.prod]\nissuer = 'https://{}'\nclient_id = 'ci'\ngrant = 'client_credentials'\n\
+             client_secret = {{ command = ['echo', 'CANARY-CS'] }}\n{lines}\n",
+            server.address()
+        );
+        assert_trouble(&Daemon::start(&config), &["could not be reached", "TLS 1.2"], Exit::Unavailable);
+    }
+    assert!(server.connections() > 0);
+}
+
+#[test]
+fn no_variable_makes_the_daemon_write_down_the_keys_of_its_connections_i9() {
+    let authority = Authority::new();
+    let issuer = issuer("127.0.0.1", authority.certify(&["127.0.0.1"], Validity::Now));
+    let home = Home::new();
+    home.write("ca.pem", &authority.pem(), 0o600);
+    home.configure(&client_with(&issuer, "tls = { ca_file = '~/ca.pem' }"));
+    let keys = home.path("keys");
+    let daemon = Daemon::start_in(home.set("SSLKEYLOGFILE", &keys.to_string_lossy()));
+    assert!(issuer.honours(&daemon.token("prod").access_token));
+    assert!(!keys.exists());
 }
 
 #[test]
