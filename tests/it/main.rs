@@ -44,3 +44,4 @@ mod state_lock;
 mod store;
 mod target;
 mod transport;
+mod unit;

@@ -23,6 +23,7 @@ install_debian_packages() {
     need curl has curl
     need dbus has dbus-daemon
     need dbus-bin has dbus-send
+    need dbus-user-session test -e /usr/lib/systemd/user/dbus.socket
     need gcc has cc
     need gdb has gcore
     need libc6-dev test -e /usr/include/stdio.h
@@ -31,6 +32,8 @@ install_debian_packages() {
     need python3 has python3
     need strace has strace
     need python3-venv python3 -c 'import ensurepip, venv'
+    need systemd has systemd-analyze
+    need util-linux has nsenter
     if ((${#missing[@]} == 0)); then
         return
     fi

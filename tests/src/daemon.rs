@@ -44,6 +44,11 @@ impl Daemon {
         daemon
     }
 
+    /// Returns a daemon that somebody else starts in this home, and ends.
+    pub fn run_by_another(home: Home) -> Self {
+        Self { home, running: None, past: String::new() }
+    }
+
     /// Starts the daemon again in its home, and waits until it answers.
     ///
     /// # Panics

@@ -38,3 +38,4 @@ mod server;
 pub mod service_manager;
 pub mod shim;
 pub mod signing_key;
+pub mod user_manager;

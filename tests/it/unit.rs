@@ -1,0 +1,110 @@
+//! The systemd units: what they allow, and that keyfobd works with no more than that.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::process::Output;
+use std::time::Duration;
+
+use integration_tests::config;
+use integration_tests::daemon::Daemon;
+use integration_tests::home::Home;
+use integration_tests::issuer::FakeIssuer;
+use integration_tests::issuer::settings::Settings;
+use integration_tests::programs;
+use integration_tests::user_manager::{UserManager, source};
+use keyfob_protocol::account::Persistence;
+
+/// The most that `systemd-analyze security` may find, in tenths.
+const MOST_EXPOSED: &str = "21";
+
+/// Short enough that a token with more life than this can be had.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_units_are_without_a_mistake_and_leave_little_exposed_o1() {
+    let home = Home::new();
+    fs::create_dir(home.path(".local")).unwrap();
+    symlink(programs::directory(), home.path(".local/bin")).unwrap();
+    for unit in ["keyfobd.service", "keyfobd.socket"] {
+        let unit = source(unit).display().to_string();
+        let output = analyze(&home, &["verify", "--user", "--man=no", &unit]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!((output.stdout, output.stderr), (Vec::new(), Vec::new()), "{unit}");
+    }
+    let service = source("keyfobd.service").display().to_string();
+    let threshold = format!("--threshold={MOST_EXPOSED}");
+    let security = ["security", "--user", "--offline=yes", "--no-pager", &threshold, &service];
+    let output = analyze(&home, &security);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // It can tell the difference.
+    let plain = home.write("keyfobd.service", "[Service]\nExecStart=/bin/true\n", 0o600);
+    let output = analyze(&home, &[&security[..5], &[&plain.display().to_string()]].concat());
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn the_daemon_serves_renews_and_stores_inside_of_its_unit_o1() {
+    let issuer = FakeIssuer::start(Settings { access_lifetime: LIFETIME, ..Settings::default() });
+    let home = furnished(&issuer);
+    let manager = UserManager::start(&home);
+    manager.install();
+    manager.systemctl(&["start", "keyfobd.socket"]);
+    let daemon = Daemon::run_by_another(home);
+    daemon.log_in("prod");
+    let renewed = daemon.renew("prod").access_token;
+    assert_eq!(daemon.account("prod").persistence, Persistence::Durable);
+    assert_eq!(manager.run(".local/bin/keyfob", &["token", "--no-autostart"]).trim_end(), renewed);
+
+    let pid = manager.property("keyfobd.service", "MainPID");
+    let status = manager.run("cat", &[&format!("/proc/{pid}/status")]);
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapBnd:\t0000000000000000"] {
+        assert!(status.contains(line), "no {line} in {status}");
+    }
+    let users = manager.run("cat", &[&format!("/proc/{pid}/uid_map")]);
+    assert_eq!(users.split_whitespace().collect::<Vec<_>>(), ["0", "0", "1"], "more users than one");
+    let mounts = manager.run("cat", &[&format!("/proc/{pid}/mounts")]);
+    assert!(is_read_only(&mounts, "/home/user") && is_read_only(&mounts, "/"), "{mounts}");
+    assert!(!is_read_only(&mounts, "/home/user/.local/state/keyfob"), "{mounts}");
+
+    manager.systemctl(&["restart", "keyfobd.service"]);
+    assert_eq!(daemon.token("prod").access_token, renewed, "{}", manager.log());
+    assert!(!manager.log().contains("ERROR"), "{}", manager.log());
+}
+
+#[test]
+fn where_users_have_no_namespaces_the_drop_in_takes_back_what_needs_one() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let home = furnished(&issuer);
+    let manager = UserManager::start(&home);
+    manager.install();
+    manager.amend("no-userns.conf", &fs::read_to_string(source("no-userns.conf")).unwrap());
+    manager.systemctl(&["start", "keyfobd.socket"]);
+    let daemon = Daemon::run_by_another(home);
+    daemon.log_in("prod");
+    let pid = manager.property("keyfobd.service", "MainPID");
+    let namespace = |pid: &str, kind: &str| manager.run("readlink", &[&format!("/proc/{pid}/ns/{kind}")]);
+    for kind in ["user", "mnt"] {
+        assert_eq!(namespace(&pid, kind), namespace("self", kind), "it needs a namespace of its own");
+    }
+    let status = manager.run("cat", &[&format!("/proc/{pid}/status")]);
+    assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
+}
+
+/// Returns a home with an account, and the directory of the state, which has to be there before the unit is started.
+fn furnished(issuer: &FakeIssuer) -> Home {
+    let home = Home::new();
+    home.configure(&config::device_code(issuer));
+    fs::DirBuilder::new().mode(0o700).create(home.path("state/keyfob")).unwrap();
+    home
+}
+
+fn analyze(home: &Home, arguments: &[&str]) -> Output {
+    home.command("systemd-analyze").args(arguments).output().expect("systemd is installed")
+}
+
+/// Tells whether nothing can be written at a mount point, the last one there.
+fn is_read_only(mounts: &str, point: &str) -> bool {
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let last = fields.filter(|fields| fields[1] == point).last();
+    last.is_some_and(|fields| fields[3].split(',').any(|option| option == "ro"))
+}
