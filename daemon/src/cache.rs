@@ -10,6 +10,7 @@ pub mod lock;
 pub mod login;
 mod orders;
 mod owner;
+pub mod pulse;
 pub mod rejection;
 mod resumption;
 mod scribe;

@@ -15,11 +15,16 @@ mod hardening;
 mod inherited;
 #[path = "main/logging.rs"]
 mod logging;
+#[path = "main/notification.rs"]
+mod notification;
 #[path = "main/service.rs"]
 mod service;
+#[path = "main/watchdog.rs"]
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,6 +53,7 @@ use tokio::runtime::Builder;
 use arguments::Arguments;
 use logging::Style;
 use service::Service;
+use watchdog::Watch;
 
 /// The name of the store's key among the credentials that systemd hands over.
 const KEY_CREDENTIAL: &str = "keyfob-key";
@@ -181,6 +187,9 @@ fn serve(
     let variable = |name: &str| variables.get(OsStr::new(name)).map(OsString::as_os_str);
     let inherited = inherited::take(variable).map_err(|error| failure(&error))?;
     let (inherited, custodian) = inherited.part(variable("NOTIFY_SOCKET"));
+    let watch = watchdog::interval(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"));
+    let watch =
+        watch.map(|interval| Watch { interval, socket: served_at(inherited.as_ref(), &places.socket) });
     let clock = Clock::system();
     let credential = variables.get(OsStr::new("CREDENTIALS_DIRECTORY"));
     let location = Location { state: places.paths.state.clone(), spill: places.paths.spill.clone() };
@@ -217,10 +226,17 @@ fn serve(
         let is_detached = arguments.detached;
         let when_ready = Box::new(move || if is_detached { background::say_ready() } else { Ok(()) });
         let config_path = places.paths.config.clone();
-        service::run(Service { cache, config, socket, config_path, environment, keyrings, when_ready }).await
+        service::run(Service { cache, config, socket, config_path, environment, keyrings, watch, when_ready })
+            .await
     });
     runtime.shutdown_timeout(LAST_CALLS);
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Returns where clients connect: to the socket that systemd made, else to ours.
+fn served_at(inherited: Option<&UnixListener>, own: &Path) -> PathBuf {
+    let address = inherited.and_then(|listener| listener.local_addr().ok());
+    address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(own).to_owned()
 }
 
 /// Opens the store. Where another process has the lock, waits until a daemon answers, which may have started a moment before

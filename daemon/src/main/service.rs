@@ -17,11 +17,12 @@ use keyfob_daemon::flyte::keyring::Keyrings;
 use keyfob_daemon::token::failure::{abnormal, told};
 use keyfob_protocol::daemon::ReloadReport;
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::notification;
+use super::watchdog::{self, Watch};
 use super::{Obstacle, failure};
 
 /// How long clients have to read their last answers when all renewals are done.
@@ -35,13 +36,16 @@ pub(crate) struct Service {
     pub(crate) config_path: PathBuf,
     pub(crate) environment: Environment,
     pub(crate) keyrings: Keyrings,
+    /// How systemd watches over us, if it does.
+    pub(crate) watch: Option<Watch>,
     /// Called once requests are answered.
     pub(crate) when_ready: Box<dyn FnOnce() -> io::Result<()>>,
 }
 
 /// Serves until it is told to stop, then lets renewals finish.
 pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
-    let Service { cache, config, socket, config_path, environment, keyrings, when_ready } = service;
+    let Service { cache, config, socket, config_path, environment, keyrings, watch: watched, when_ready } =
+        service;
     let mut signals = Signals::new().map_err(|error| failure(&error))?;
     let (orders, mut given) = mpsc::channel(MAX_ORDERS);
     let started_at = cache.clock().now().wall;
@@ -50,7 +54,10 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
     let (stop, stopping) = watch::channel(());
     let server = tokio::spawn(serve::run(socket, Arc::clone(&api), asked(stopping)));
     when_ready().map_err(|error| failure(&error))?;
-    notify(&[NotifyState::Ready]);
+    notification::ready(&api.cache);
+    if let Some(watched) = watched {
+        tokio::spawn(watchdog::keep(watched, Arc::clone(&api)));
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     loop {
         tokio::select! {
@@ -68,7 +75,7 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
             },
         }
     }
-    notify(&[NotifyState::Stopping]);
+    notification::stopping(&api.cache);
     tracing::info!("stopping: renewals that are under way may finish");
     drop(stop);
     tokio::select! {
@@ -91,10 +98,11 @@ async fn asked(mut stopping: watch::Receiver<()>) {
 ///
 /// It reads files, and the certificates of each account: meanwhile tokens are served.
 async fn reload(api: &Arc<Api>, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
-    notify(&[NotifyState::Reloading]);
-    let (api, path, environment) = (Arc::clone(api), path.to_owned(), environment.clone());
-    let taken_over = tokio::task::spawn_blocking(move || take_over(&api.cache, &path, &environment)).await;
-    notify(&[NotifyState::Ready]);
+    notification::reloading();
+    let (of_reader, path, environment) = (Arc::clone(api), path.to_owned(), environment.clone());
+    let taken_over =
+        tokio::task::spawn_blocking(move || take_over(&of_reader.cache, &path, &environment)).await;
+    notification::ready(&api.cache);
     taken_over.unwrap_or_else(|error| {
         tracing::error!(error = abnormal(&error), "a reload ended abnormally");
         Err(ErrorBody::new(ErrorCode::Unavailable, "the reload ended abnormally")
@@ -150,13 +158,6 @@ fn report(changes: &ReloadReport) {
         removed = removed.len(),
         "took over the configuration"
     );
-}
-
-/// Tells systemd, where it wants to know.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "cannot notify systemd");
-    }
 }
 
 /// What a signal asks for.
