@@ -45,3 +45,4 @@ mod store;
 mod target;
 mod transport;
 mod unit;
+mod watchdog;

@@ -26,6 +26,7 @@ const LONGEST_MESSAGE: usize = 4096;
 #[derive(Debug)]
 pub struct ServiceManager {
     kept: Arc<Mutex<BTreeMap<String, OwnedFd>>>,
+    told: Arc<Mutex<Vec<String>>>,
     has_ended: Arc<AtomicBool>,
     listener: Option<JoinHandle<()>>,
 }
@@ -35,10 +36,20 @@ impl ServiceManager {
     pub fn listen(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).expect("a socket can be made");
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
-        let (kept, has_ended) = (Arc::default(), Arc::default());
-        let (book, end) = (Arc::clone(&kept), Arc::clone(&has_ended));
-        let listener = thread::spawn(move || hear(&socket, &book, &end));
-        Self { kept, has_ended, listener: Some(listener) }
+        let (kept, told, has_ended) = (Arc::default(), Arc::default(), Arc::default());
+        let (book, words, end) = (Arc::clone(&kept), Arc::clone(&told), Arc::clone(&has_ended));
+        let listener = thread::spawn(move || hear(&socket, &book, &words, &end));
+        Self { kept, told, has_ended, listener: Some(listener) }
+    }
+
+    /// Returns the messages that it got, in their order.
+    pub fn told(&self) -> Vec<String> {
+        locked(&self.told).clone()
+    }
+
+    /// Returns how often it was told that the service lives.
+    pub fn pings(&self) -> usize {
+        self.told().iter().filter(|message| message.lines().any(|line| line == "WATCHDOG=1")).count()
     }
 
     /// Returns the names under which it keeps descriptors.
@@ -76,7 +87,12 @@ impl Drop for ServiceManager {
     }
 }
 
-fn hear(socket: &UnixDatagram, kept: &Mutex<BTreeMap<String, OwnedFd>>, has_ended: &AtomicBool) {
+fn hear(
+    socket: &UnixDatagram,
+    kept: &Mutex<BTreeMap<String, OwnedFd>>,
+    told: &Mutex<Vec<String>>,
+    has_ended: &AtomicBool,
+) {
     while !has_ended.load(Ordering::SeqCst) {
         let Some((message, descriptors)) = receive(socket) else { continue };
         let lines: Vec<&str> = message.lines().collect();
@@ -87,6 +103,7 @@ fn hear(socket: &UnixDatagram, kept: &Mutex<BTreeMap<String, OwnedFd>>, has_ende
         if lines.contains(&"FDSTOREREMOVE=1") {
             locked(kept).remove(name);
         }
+        locked(told).push(message);
     }
 }
 

@@ -36,6 +36,8 @@ enum Action {
     Kill,
     /// The thread panics.
     Panic,
+    /// The thread goes no further.
+    Hang,
     /// The disk says so.
     Fail(Errno),
 }
@@ -68,6 +70,7 @@ fn charge(text: &str) -> Option<Charge> {
     let action = match action {
         "kill" => Action::Kill,
         "panic" => Action::Panic,
+        "hang" => Action::Hang,
         "eio" => Action::Fail(Errno::IO),
         "enospc" => Action::Fail(Errno::NOSPC),
         "erofs" => Action::Fail(Errno::ROFS),
@@ -107,12 +110,17 @@ pub(crate) fn pass(point: Point) -> io::Result<()> {
             // What a panic says must get nowhere: the canary tests look for this one.
             panic!("CANARY at {point:?}")
         }
+        Some(Action::Hang) => hang(),
         Some(Action::Kill) => {
             kill_process(getpid(), Signal::KILL)?;
-            loop {
-                std::thread::park();
-            }
+            hang()
         }
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 
