@@ -33,6 +33,7 @@ use crate::config::file::Danger;
 use crate::config::mistake::Mistakes;
 use crate::config::report::{Place, Report, Reported, Wrong};
 use crate::config::table::{Entry, Table};
+use crate::grant::program::SandboxExec;
 use crate::store::key::KeyChoice;
 
 /// What the configuration file says.
@@ -44,6 +45,8 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// Where the key of the store is kept.
     pub store: KeyChoice,
+    /// Where programs run while a unit confines the daemon.
+    pub sandbox_exec: SandboxExec,
 }
 
 /// Why there is no configuration.
@@ -105,6 +108,7 @@ fn config(table: &mut Table<'_>, environment: &Environment) -> Result<Config, Re
         accounts.every("write [accounts.NAME]", |name, table| account(name, table, environment))
     });
     let store = table.table("store", "write [store]", |store| store.word("key", &LATER_KEY_CHOICES));
+    let sandbox_exec = table.word("sandbox_exec", &[]);
     let default_account = default_account(table, &names);
     let accounts = accounts?.unwrap_or_default();
     let only = match &accounts[..] {
@@ -115,6 +119,7 @@ fn config(table: &mut Table<'_>, environment: &Environment) -> Result<Config, Re
         default_account: default_account?.or(only),
         accounts,
         store: store?.flatten().unwrap_or_default(),
+        sandbox_exec: sandbox_exec?.unwrap_or_default(),
     })
 }
 
@@ -194,6 +199,7 @@ mod tests {
         assert_eq!(names, ["browser", "ci", "corp", "flyte", "iap", "sandbox", "service", "signer", "vault"]);
         assert_eq!(config.default_account.as_ref().unwrap().as_str(), "corp");
         assert_eq!(config.store, KeyChoice::Keyring);
+        assert_eq!(config.sandbox_exec, SandboxExec::Inherit);
 
         let corp = issuer_of(&config, "corp");
         let issuer = "https://login.example.com/tenant/".to_owned();
@@ -405,7 +411,10 @@ config.toml:14: key with no value, expected `=`"#
     #[test]
     fn outside_the_accounts_each_mistake_has_its_sentence() {
         for (text, sentences) in [
-            ("colour = 1", "1: colour: unknown key; known here: accounts, default_account, store"),
+            (
+                "colour = 1",
+                "1: colour: unknown key; known here: accounts, default_account, sandbox_exec, store",
+            ),
             ("acounts = {}", "1: acounts: unknown key; did you mean \"accounts\"?"),
             ("accounts = 3", "1: accounts: must be a table, not an integer; write [accounts.NAME]"),
             ("[[accounts]]\nx = 1", "1: accounts: must be a table, not an array; write [accounts.NAME]"),

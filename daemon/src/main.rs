@@ -211,7 +211,7 @@ fn serve(
     let means = Means {
         http: Http::of(&Transport::default()),
         clock: clock.clone(),
-        environment: program::Environment::from_own(variables),
+        environment: program::Environment::from_own(variables).under(config.sandbox_exec),
         flyte: Discoveries::new(&places.paths.state, clock.clone()),
         lessons: Lessons::default(),
     };

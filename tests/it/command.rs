@@ -1,6 +1,7 @@
 //! Accounts whose tokens a program prints: it runs as seldom as an issuer would be asked.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use integration_tests::config::HEAD;
 use integration_tests::daemon::Daemon;
@@ -61,6 +62,63 @@ fn a_token_lives_for_as_long_as_its_program_says() {
         // What is shown is told by the boot clock, which no wall clock agrees with to the last digit.
         assert!(expires_at.duration_since(expected).abs().as_secs() <= 1, "{expires_at} {expected}");
     }
+}
+
+#[test]
+fn hostile_programs_end_in_time_and_disturb_nobody_l12() {
+    let home = Home::new();
+    let directory = home.path("").display().to_string();
+    // What they start can be told by its command line.
+    let sleep = home.path("sleep");
+    symlink("/bin/sleep", &sleep).unwrap();
+    let sleep = sleep.display();
+    let scripts = [
+        (
+            "bomb",
+            format!("i=0; while [ $i -lt 40 ]; do (while :; do {sleep} 1000; done) & i=$((i+1)); done; wait"),
+        ),
+        ("flood", "yes CANARY-flood".to_owned()),
+        ("deaf", format!("trap '' TERM INT HUP; while :; do {sleep} 1000; done")),
+        ("orphan", format!("(setsid sh -c 'while :; do {sleep} 1000; done' &); echo CANARY-orphan")),
+        ("escapes", r"printf '\033]0;owned\007\033[2J'".to_owned()),
+        ("other", r#"echo '{"account":"prod","access_token":"CANARY-other","expires_in":600}'"#.to_owned()),
+    ];
+    let accounts = scripts.iter().map(|(name, script)| {
+        format!("[accounts.{name}]\ngrant = \"command\"\ncommand = ['sh', '-c', '''{script}''']\n")
+    });
+    home.configure(&(HEAD.replace("\"prod\"", "\"other\"") + &accounts.collect::<String>()));
+    let mut daemon = Daemon::start_in(home);
+    let mut tools: Vec<_> = scripts
+        .iter()
+        .map(|(name, _)| (*name, shim::spawn(daemon.home(), &["token", name, "--wait", "60"])))
+        .collect();
+    eventually(SOON, "forty processes", || processes_with(&directory) > 40);
+    for (name, tool) in &mut tools {
+        let output = tool.wait();
+        let is_token = *name == "other";
+        assert_eq!(output.status == 0, is_token, "{name}: {output:?}");
+        let expected = if is_token { "CANARY-other\n" } else { "" };
+        assert_eq!(output.stdout, expected, "{name}");
+        assert!(!output.stderr.contains(['\u{1b}', '\u{7}']), "{name}: {}", output.stderr);
+        assert!(!output.stderr.contains("CANARY"), "{name}: {}", output.stderr);
+    }
+    eventually(SOON * 2, "their end", || processes_with(&directory) == 0);
+    assert_eq!(daemon.api("GET", "/healthz").status, 200);
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.process().id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 100 * 1024, "{peak} KiB: what a program prints is kept");
+    assert_eq!(daemon.stop().status, 0);
+}
+
+/// Returns how many processes name a program below this directory that is none of ours.
+fn processes_with(directory: &str) -> usize {
+    let lines = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let program = format!("{directory}sleep\0");
+    lines.filter(|line| line.starts_with(program.as_bytes())).count()
 }
 
 #[test]

@@ -5,14 +5,17 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::process::Output;
 use std::time::Duration;
 
-use integration_tests::config;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use integration_tests::config::{self, HEAD};
 use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::settings::Settings;
 use integration_tests::programs;
-use integration_tests::user_manager::{UserManager, source};
+use integration_tests::user_manager::{HOME, UserManager, source};
 use keyfob_protocol::account::Persistence;
+use keyfob_protocol::token::TokenResponse;
 
 /// The most that `systemd-analyze security` may find, in tenths.
 const MOST_EXPOSED: &str = "21";
@@ -88,6 +91,53 @@ fn where_users_have_no_namespaces_the_drop_in_takes_back_what_needs_one() {
     }
     let status = manager.run("cat", &[&format!("/proc/{pid}/status")]);
     assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
+}
+
+/// Prints what is forbidden to it, and what its argument has become.
+const PROGRAM: &str = r#"
+[accounts.iap]
+grant = "command"
+command = ["sh", "-c", '''
+printf 'privileges-%s-argument-%s-%s' "$(sed -n 's/^NoNewPrivs:.//p' /proc/self/status)" "$(printf %s "$1" | base64 -w 0)" "$HOME"
+''', "sh", '$HOME ${HOME} $$ %h "x" \']
+"#;
+
+#[test]
+fn a_program_runs_outside_of_the_unit_and_gets_its_arguments_as_they_are() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let token = BASE64_STANDARD.encode(r#"$HOME ${HOME} $$ %h "x" \"#);
+    for (choice, privileges) in [("transient", 0), ("inherit", 1)] {
+        let home = furnished(&issuer);
+        let text = config::device_code(&issuer) + PROGRAM;
+        home.configure(&format!("sandbox_exec = \"{choice}\"\n{text}"));
+        let manager = UserManager::start(&home);
+        manager.install();
+        manager.systemctl(&["start", "keyfobd.socket"]);
+        let daemon = Daemon::run_by_another(home);
+        let answer = daemon.api("GET", "/v1/accounts/iap/token");
+        assert_eq!(answer.status, 200, "{answer:?} {}", manager.log());
+        let expected = format!("privileges-{privileges}-argument-{token}-{HOME}");
+        assert_eq!(answer.json::<TokenResponse>().access_token, expected, "{choice}");
+        let services = manager.systemctl(&["list-units", "--all", "--plain", "--no-legend", "run-*.service"]);
+        assert_eq!(services, "", "the service of the program stays");
+    }
+}
+
+#[test]
+fn a_program_that_fails_outside_of_the_unit_says_why() {
+    let home = Home::new();
+    fs::DirBuilder::new().mode(0o700).create(home.path("state/keyfob")).unwrap();
+    let fails = r#"command = ["sh", "-c", "echo the vault is locked >&2; exit 3"]"#;
+    let missing = r#"command = ["no-such-program"]"#;
+    let account = |name: &str, line: &str| format!("[accounts.{name}]\ngrant = \"command\"\n{line}\n");
+    home.configure(&format!("{HEAD}{}{}", account("prod", fails), account("none", missing)));
+    let manager = UserManager::start(&home);
+    manager.install();
+    manager.systemctl(&["start", "keyfobd.socket"]);
+    let daemon = Daemon::run_by_another(home);
+    let refused = |account: &str| daemon.api("GET", &format!("/v1/accounts/{account}/token")).body;
+    assert!(refused("prod").contains("the vault is locked"), "{}", refused("prod"));
+    assert!(refused("none").contains("cannot run no-such-program"), "{}", refused("none"));
 }
 
 /// Returns a home with an account, and the directory of the state, which has to be there before the unit is started.

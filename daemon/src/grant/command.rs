@@ -106,6 +106,7 @@ fn failure(error: &Error) -> Failure {
         Error::Unusable { program, what } => unusable(program, what),
         Error::NoProgram
         | Error::NotStarted { .. }
+        | Error::NoStarter { .. }
         | Error::TooSlow { .. }
         | Error::Lost { .. }
         | Error::Failed { .. } => error.classify(),

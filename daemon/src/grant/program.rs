@@ -1,9 +1,13 @@
 //! An external program that prints a secret: no shell, no terminal, a clean environment, and an end.
 //!
 //! The thing to get wrong: a program may leave children behind that hold its output open. So it leads a process group of
-//! its own, and whatever ends the waiting ends the group.
+//! its own, and whatever ends the waiting ends the group, and whoever left the group. One that ends as it should may leave
+//! an agent behind: that is its own business.
 
-use std::ffi::OsString;
+mod mark;
+mod transient;
+
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -13,10 +17,12 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::SecretString;
+use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
+use crate::grant::program::mark::Mark;
 use crate::token::failure::Failure;
 
 /// Long enough for a cloud's command line tool to start and ask its server, short enough for who waits.
@@ -48,23 +54,74 @@ const PASSED_ON: [&str; 12] = [
 /// The variables that are passed on by how they begin.
 const PASSED_ON_PREFIXES: [&str; 2] = ["LC_", "XDG_"];
 
-/// The environment that programs get.
+/// The variable by which our unit says that it confines the daemon: it has the unit's name.
+const UNIT: &str = "KEYFOB_UNIT";
+
+/// Where programs run while a unit confines the daemon: `sandbox_exec`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxExec {
+    /// Outside, each as a service for the moment.
+    #[default]
+    Transient,
+    /// Inside, with all that is forbidden to the daemon.
+    Inherit,
+}
+
+/// What surrounds the programs that the daemon runs.
 #[derive(Clone)]
-pub struct Environment(Arc<[(OsString, OsString)]>);
+pub struct Environment {
+    variables: Arc<[(OsString, OsString)]>,
+    place: Place,
+}
+
+/// Where a program runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// As a child of the daemon.
+    Child,
+    /// As a child of the service manager.
+    Service,
+}
 
 impl Environment {
-    /// Takes what may be passed on from the daemon's own environment.
+    /// Takes what may be passed on from the daemon's own environment, and whether a unit confines it.
     pub fn from_own(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let is_passed_on = |name: &str| {
             PASSED_ON.contains(&name) || PASSED_ON_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         };
-        Self(variables.into_iter().filter(|(name, _)| name.to_str().is_some_and(is_passed_on)).collect())
+        let mut place = Place::Child;
+        let passed_on = variables.into_iter().filter(|(name, value)| {
+            if name == UNIT && !value.is_empty() {
+                place = Place::Service;
+            }
+            name.to_str().is_some_and(is_passed_on)
+        });
+        let variables = passed_on.collect();
+        Self { variables, place }
+    }
+
+    /// Returns the same with the user's choice of where programs run.
+    #[must_use]
+    pub fn under(self, choice: SandboxExec) -> Self {
+        match choice {
+            SandboxExec::Transient => self,
+            SandboxExec::Inherit => Self { place: Place::Child, ..self },
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.variables.iter().map(|(name, _)| name.as_os_str())
+    }
+
+    fn value(&self, name: &OsStr) -> Option<&OsStr> {
+        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
     }
 }
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_set().entries(self.names()).finish()
     }
 }
 
@@ -79,6 +136,16 @@ pub(crate) enum Error {
     NotStarted {
         /// Its name.
         program: String,
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// There is nobody to start it.
+    #[error(
+        "cannot run {}, which starts programs while a unit confines keyfobd: {reason}; to start them inside of the unit write \
+         sandbox_exec = \"inherit\"",
+        transient::STARTER
+    )]
+    NoStarter {
         /// What the system said.
         reason: io::Error,
     },
@@ -122,8 +189,10 @@ impl Error {
     /// Decides what the account should do about it.
     pub(crate) fn classify(&self) -> Failure {
         match self {
-            Self::NotStarted { reason, .. } if is_passing(reason) => Failure::transient(self.to_string()),
-            Self::NoProgram | Self::Unusable { .. } | Self::NotStarted { .. } => {
+            Self::NotStarted { reason, .. } | Self::NoStarter { reason } if is_passing(reason) => {
+                Failure::transient(self.to_string())
+            }
+            Self::NoProgram | Self::Unusable { .. } | Self::NotStarted { .. } | Self::NoStarter { .. } => {
                 Failure::misconfigured(self.to_string())
             }
             // A locked password manager and a server that is down look like this.
@@ -150,22 +219,30 @@ async fn output_within(
     argv: &[String],
     environment: &Environment,
 ) -> Result<SecretString, Error> {
-    let (program, arguments) = argv.split_first().ok_or(Error::NoProgram)?;
-    let mut command = Command::new(program);
+    let program = argv.first().ok_or(Error::NoProgram)?.clone();
+    let line = match environment.place {
+        Place::Child => argv.iter().map(OsString::from).collect(),
+        Place::Service => transient::command_line(argv, environment)?,
+    };
+    let mark = Mark::new().map_err(|reason| Error::NotStarted { program: program.clone(), reason })?;
+    let (started, arguments) = line.split_first().ok_or(Error::NoProgram)?;
+    let mut command = Command::new(started);
     command
         .args(arguments)
         .env_clear()
-        .envs(environment.0.iter().map(|(name, value)| (name, value)))
+        .envs(environment.variables.iter().map(|(name, value)| (name, value)))
+        .env(mark::NAME, mark.value())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let program = program.clone();
-    let mut child =
-        command.spawn().map_err(|reason| Error::NotStarted { program: program.clone(), reason })?;
-    let mut group = Group::of(&child);
+    let mut child = command.spawn().map_err(|reason| match environment.place {
+        Place::Child => Error::NotStarted { program: program.clone(), reason },
+        Place::Service => Error::NoStarter { reason },
+    })?;
+    let mut group = Group::of(&child, mark);
     let ended = tokio::time::timeout(limit, end(&mut child))
         .await
         .map_err(|_| Error::TooSlow { program: program.clone(), limit })?
@@ -219,27 +296,30 @@ async fn read(source: Option<impl AsyncRead + Unpin>, keep: usize) -> io::Result
     }
 }
 
-/// The process group of a program, ended when this is dropped before the program has ended.
-struct Group(Option<Pid>);
+/// The process group of a program, ended with all its descendants when this is dropped before the program has ended.
+struct Group {
+    leader: Option<Pid>,
+    mark: Mark,
+}
 
 impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    fn of(child: &Child, mark: Mark) -> Self {
+        Self { leader: child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw), mark }
     }
 
     /// The program has ended by itself; its number may soon be another's.
     fn has_ended(&mut self) {
-        self.0 = None;
+        self.leader = None;
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(leader) = self.0.take()
-            && let Err(error) = kill_process_group(leader, Signal::KILL)
-        {
+        let Some(leader) = self.leader.take() else { return };
+        if let Err(error) = kill_process_group(leader, Signal::KILL) {
             tracing::debug!(%error, "a program's process group could not be ended");
         }
+        self.mark.end_all();
     }
 }
 
@@ -332,6 +412,28 @@ mod tests {
         assert!(matches!(error, Error::TooSlow { .. }), "{error}");
         assert!(matches!(error.classify(), Failure::Transient { .. }));
         ends(&file).await;
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_end_is_ended_with_those_that_left_its_group_l12() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pid");
+        // The parent is gone, the session is another one, and nobody heeds a polite signal; the output stays open.
+        let daemon = format!("trap '' TERM; echo $$ > {}; while :; do sleep 1000; done", file.display());
+        let script = sh(&format!("(setsid sh -c \"{}\" &) ; echo token", daemon.replace('$', "\\$")));
+        let error = output_within(Duration::from_secs(2), &script, &environment()).await.unwrap_err();
+        assert!(matches!(error, Error::TooSlow { .. }), "{error}");
+        ends(&file).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_when_it_ends_as_it_should_lives_on_l12() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pid");
+        let agent = format!("sleep 1000 >/dev/null 2>&1 & echo $! > {}", file.display());
+        assert_eq!(printed(&format!("{agent}; echo token")).await.unwrap(), "token");
+        let agent = Pid::from_raw(fs::read_to_string(&file).unwrap().trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(agent, Signal::KILL).unwrap();
     }
 
     #[tokio::test]
