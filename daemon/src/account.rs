@@ -1,5 +1,6 @@
 //! An account is settings, nothing running: which issuer, which client, which grant, for which scope; or which program.
 
+pub mod policy;
 pub mod registry;
 pub(crate) mod suggestion;
 
@@ -11,6 +12,7 @@ use keyfob_protocol::account::{AccountName, GrantKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::account::policy::Policy;
 use crate::clock::Clock;
 use crate::flyte::discovery::Discoveries;
 use crate::flyte::{Endpoint, Plaintext};
@@ -36,6 +38,8 @@ pub struct Account {
     pub name: AccountName,
     /// Who gives its tokens.
     pub provider: Provider,
+    /// Who may have them. It is no part of the fingerprint.
+    pub policy: Policy,
 }
 
 /// Who gives an account its tokens: a closed set, matched in full.
@@ -328,7 +332,11 @@ mod tests {
             dpop: DpopPolicy::Auto,
             transport: Transport::default(),
         };
-        let account = Account { name: "ci".parse().unwrap(), provider: Provider::Issuer(settings) };
+        let account = Account {
+            name: "ci".parse().unwrap(),
+            provider: Provider::Issuer(settings),
+            policy: Policy::default(),
+        };
         let source = account.source(&means());
         assert_eq!(source.attendance(), Attendance::Unattended);
         for _ in 0..2 {
@@ -362,7 +370,11 @@ mod tests {
             dpop: DpopPolicy::Auto,
             transport: Transport::default(),
         };
-        let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
+        let account = Account {
+            name: "a".parse().unwrap(),
+            provider: Provider::Issuer(settings),
+            policy: Policy::default(),
+        };
         // By sha256sum. Another one would have everybody log in again.
         let expected = "234b8870747b4d8762fcd764912e1d6003eb768ac7966c41b8df2619e0b0760b";
         assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
@@ -370,14 +382,22 @@ mod tests {
         // How the next login binds its refresh token is no reason to lose this one.
         for dpop in [DpopPolicy::Off, DpopPolicy::Require] {
             let settings = IssuerSettings { dpop, ..settings.clone() };
-            let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
+            let account = Account {
+                name: "a".parse().unwrap(),
+                provider: Provider::Issuer(settings),
+                policy: Policy::default(),
+            };
             assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
         }
         let endpoint = Endpoint::parse("https://flyte", Plaintext::Refused).unwrap();
         let client = Client { id: ClientId::FromEndpoint, ..settings.client };
         let target = Target::default();
         let settings = IssuerSettings { site: Site::Flyte(endpoint), client, target, ..settings };
-        let account = Account { name: "a".parse().unwrap(), provider: Provider::Issuer(settings) };
+        let account = Account {
+            name: "a".parse().unwrap(),
+            provider: Provider::Issuer(settings),
+            policy: Policy::default(),
+        };
         // Of dns:///flyte, what it says being no part of it: its words may change, and the tokens stay good.
         let expected = "1341b1d601085100f2a9c86ffa2dd55e1e8bfbca3c449451691779c6b276cd2f";
         assert_eq!(account.fingerprint(), Fingerprint(expected.to_owned()));
@@ -391,6 +411,7 @@ mod tests {
                 argv: argv.iter().map(ToString::to_string).collect(),
                 assume_lifetime: Duration::from_secs(seconds),
             }),
+            policy: Policy::default(),
         };
         let one = account(&["gcloud", "CANARY", "x"], 60);
         assert_eq!(one.fingerprint(), account(&["gcloud", "CANARY", "x"], 90).fingerprint());

@@ -11,6 +11,7 @@ pub mod environment;
 mod extra_params;
 pub mod file;
 pub mod mistake;
+mod policy;
 mod program;
 mod report;
 mod rotation;
@@ -152,6 +153,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::account::policy::{Access, Allowed, Policy};
     use crate::account::{Grant, IssuerSettings, Provider, Site};
     use crate::flyte::{Endpoint, Plaintext};
     use crate::grant::command::DEFAULT_ASSUMED_LIFETIME;
@@ -362,7 +364,7 @@ config.toml:10: accounts.ci.isuer: unknown key; did you mean "issuer"?"#
             r#"config.toml:2: string values must be quoted, expected literal string
 config.toml:3: invalid basic string, expected `"`
 config.toml:5: grant: duplicate key; keep one of the two
-config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, dpop, extra_params, flyte, grant, http_proxy, insecure, issuer, private_key, private_key_id, resources, revocation_endpoint, rotation, rotation_grace, scopes, tls, token_endpoint
+config.toml:6: accounts.prod.colour: unknown key; known here: audience, authorization_endpoint, client_authentication, client_id, client_secret, device_authorization_endpoint, dpop, extra_params, flyte, grant, http_proxy, insecure, issuer, policy, private_key, private_key_id, resources, revocation_endpoint, rotation, rotation_grace, scopes, tls, token_endpoint
 config.toml:7: missing comma between array elements, expected `,`
 config.toml:9: unclosed table, expected `]`
 config.toml:13: store.key: unknown value "keyrign"; did you mean "keyring"?
@@ -1012,6 +1014,85 @@ config.toml:14: key with no value, expected `=`"#
             "1: authorization_endpoint: missing, and grant = \"authorization_code\" begins there; write the URL, or \
              an issuer in place of all endpoints"
         );
+    }
+
+    #[test]
+    fn who_may_have_tokens_is_taken_as_it_is_written_with_links_followed() {
+        let policy = account(&parse(FULL).unwrap(), "corp").policy;
+        let found = |path: &str| std::fs::canonicalize(path).ok();
+        let programs = vec![
+            Allowed::Program("/usr/bin/true".into(), found("/usr/bin/true")),
+            Allowed::Below("/opt/tools".into(), found("/opt/tools")),
+        ];
+        let units = ["agent.service", "app-x@1.scope"].map(str::to_owned).to_vec();
+        let expected = Policy {
+            programs: Some(programs),
+            units: Some(units),
+            scopes: Some(Scope::parse("openid")),
+            access: Access::Confirm,
+        };
+        assert_eq!(policy, expected);
+        assert_eq!(account(&parse(FULL).unwrap(), "iap").policy, Policy::default());
+
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().canonicalize().unwrap();
+        std::fs::write(directory.join("program"), "").unwrap();
+        std::os::unix::fs::symlink("program", directory.join("link")).unwrap();
+        let link = directory.join("link");
+        let text =
+            format!("[accounts.a]\ngrant = 'command'\ncommand = ['x']\npolicy = {{ programs = [{link:?}] }}");
+        let programs = account(&parse(&text).unwrap(), "a").policy.programs.unwrap();
+        assert_eq!(programs, [Allowed::Program(link, Some(directory.join("program")))]);
+    }
+
+    #[test]
+    fn about_who_may_have_tokens_each_mistake_has_its_sentence() {
+        const PATH: &str = "must be the absolute path of a program, or of a directory with a / at its end";
+        const UNIT: &str = "must be the name of a systemd unit that ends in .service or .scope";
+        const ONE: &str = "must name one at least; leave it out for all, or write access = \"deny\" for none";
+        for (lines, sentences) in [
+            (
+                "policy = 'deny'",
+                "5: policy: must be a table, not a string; write [accounts.NAME.policy]".to_owned(),
+            ),
+            (
+                "[accounts.a.policy]\nprogramms = ['/x']",
+                "6: policy.programms: unknown key; did you mean \"programs\"?".to_owned(),
+            ),
+            (
+                "[accounts.a.policy]\nprograms = ['git', '/usr/../bin/x',\n'~/x', '', \"/a\\u0000\"]",
+                format!(
+                    "6: policy.programs[0]: {PATH}\n6: policy.programs[1]: {PATH}\n7: policy.programs[2]: {PATH}\n\
+                     7: policy.programs[3]: {PATH}\n7: policy.programs[4]: {PATH}"
+                ),
+            ),
+            (
+                "[accounts.a.policy]\nprograms = ['/', '/usr']",
+                "6: policy.programs[0]: would be every program; leave it out for all\n\
+                 6: policy.programs[1]: is a directory; write a / at its end"
+                    .to_owned(),
+            ),
+            (
+                "[accounts.a.policy]\nprograms = []\nunits = []\nscopes = []",
+                format!("6: policy.programs: {ONE}\n7: policy.units: {ONE}\n8: policy.scopes: {ONE}"),
+            ),
+            (
+                "[accounts.a.policy]\nunits = ['a', '.service', 'a.slice', 'a b.service', 'a/b.scope']",
+                (0..5).map(|at| format!("6: policy.units[{at}]: {UNIT}")).collect::<Vec<_>>().join("\n"),
+            ),
+            (
+                "[accounts.a.policy]\nscopes = ['a b']\naccess = 'ask'",
+                "6: policy.scopes[0]: must be one scope, without spaces; write [\"one\", \"two\"]\n\
+                 7: policy.access: unknown value; use \"allow\", \"confirm\" or \"deny\""
+                    .to_owned(),
+            ),
+        ] {
+            let lines = format!("issuer = 'https://i'\nclient_id = 'c'\ngrant = 'device_code'\n{lines}");
+            assert_eq!(in_account(&lines), sentences, "{lines}");
+        }
+        let of_a_program = "grant = 'command'\ncommand = ['x']\npolicy = { scopes = ['a'], access = 'deny' }";
+        let expected = "4: policy.scopes: has no meaning with grant = \"command\"; remove it";
+        assert_eq!(in_account(of_a_program), expected);
     }
 
     #[test]

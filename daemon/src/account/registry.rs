@@ -128,6 +128,7 @@ fn listed(names: &[AccountName]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::policy::{Access, Policy};
     use crate::account::{Grant, IssuerSettings, Provider};
     use crate::grant::authorization_code::BrowserLogin;
     use crate::oauth::{Client, ClientAuthentication, ClientId, ExtraParameters, LoopbackHttp, Server};
@@ -153,7 +154,11 @@ mod tests {
             dpop: crate::oauth::DpopPolicy::Auto,
             transport: crate::oauth::transport::Transport::default(),
         };
-        Account { name: name.parse().unwrap(), provider: Provider::Issuer(settings) }
+        Account {
+            name: name.parse().unwrap(),
+            provider: Provider::Issuer(settings),
+            policy: Policy::default(),
+        }
     }
 
     fn registry(names: &[&str], default: Option<&str>) -> Registry {
@@ -221,6 +226,15 @@ mod tests {
         let Provider::Issuer(issuer) = &mut new.provider else { panic!("an issuer") };
         issuer.client.authentication =
             ClientAuthentication::SecretBasic(crate::oauth::ClientSecret::File("/run/secrets/ci".into()));
+        let report = changes(&Registry::new([old], None), &Registry::new([new], None));
+        assert_eq!((report.kept.len(), report.changed.len()), (1, 0));
+    }
+
+    #[test]
+    fn another_policy_keeps_the_tokens() {
+        let old = account("prod", "all");
+        let policy = Policy { access: Access::Deny, ..Policy::default() };
+        let new = Account { policy, ..old.clone() };
         let report = changes(&Registry::new([old], None), &Registry::new([new], None));
         assert_eq!((report.kept.len(), report.changed.len()), (1, 0));
     }

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::account::policy::Policy;
 use crate::account::{Account, Grant, IssuerSettings, Provider};
 use crate::cache::entry::{Asked, Entry, NoLogin, NoPaste};
 use crate::cache::login::LoginProgress;
@@ -434,7 +435,7 @@ fn account(client_id: &str) -> Account {
         dpop: crate::oauth::DpopPolicy::Auto,
         transport: Transport::default(),
     };
-    Account { name: "prod".parse().unwrap(), provider: Provider::Issuer(settings) }
+    Account { name: "prod".parse().unwrap(), provider: Provider::Issuer(settings), policy: Policy::default() }
 }
 
 /// A request for the account's own token.

@@ -9,6 +9,7 @@ use crate::config::browser::{self, browser};
 use crate::config::client::client;
 use crate::config::environment::Environment;
 use crate::config::extra_params::{self, extra_params};
+use crate::config::policy::policy;
 use crate::config::program::{self, program};
 use crate::config::report::{Reported, Wrong};
 use crate::config::rotation::{self, rotation};
@@ -78,7 +79,8 @@ pub(super) fn account(
         .parse()
         .map_err(|invalid: InvalidAccountName| table.blame_whole(Wrong::new(invalid.to_string())));
     let provider = provider(table, environment);
-    Ok(Account { name: name?, provider: provider? })
+    let policy = policy(table, provider.as_ref().map_err(|reported| *reported));
+    Ok(Account { name: name?, provider: provider?, policy: policy? })
 }
 
 fn provider(table: &mut Table<'_>, environment: &Environment) -> Result<Provider, Reported> {
@@ -175,7 +177,7 @@ fn dpop(table: &mut Table<'_>) -> Result<DpopPolicy, Reported> {
 }
 
 /// Accepts one scope value: `%x21 / %x23-5B / %x5D-7E` (RFC 6749 §3.3).
-fn scope_value(text: String) -> Result<String, Wrong> {
+pub(super) fn scope_value(text: String) -> Result<String, Wrong> {
     if text.contains(' ') {
         return Err(Wrong::new("must be one scope, without spaces").hint(r#"write ["one", "two"]"#));
     }
