@@ -16,6 +16,9 @@
 //! GET    /v1/lock                         LockStatus
 //! POST   /v1/lock                         LockStatus          LockRequest: forgets all secrets, until it is unlocked
 //! POST   /v1/unlock                       LockStatus          LockRequest
+//! GET    /v1/audit                        AuditLog            ?limit=NUMBER ?account=: who was given which token
+//! GET    /v1/confirmations                ConfirmationList    programs that wait for a person's word
+//! POST   /v1/confirmations/{id}           ConfirmationReport  ConfirmationAnswer: the person's word
 //! POST   /v1/reload                       ReloadReport
 //! POST   /v1/stop                         204, then the daemon drains and exits
 //! GET    /v1/version                      Version
@@ -31,6 +34,8 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod audit;
+pub mod confirmation;
 pub mod daemon;
 pub mod error;
 pub mod import;
