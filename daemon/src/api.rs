@@ -4,12 +4,15 @@
 //! reach an issuer or a store behind its back.
 
 mod accounts;
+pub mod audit;
+pub mod confirm;
 pub mod control;
 mod error;
 mod import;
 mod lock;
 mod login;
 pub mod peer;
+mod policy;
 pub mod serve;
 pub mod socket;
 mod throttle;
@@ -26,6 +29,8 @@ use axum::routing::{delete, get, post};
 
 use crate::cache::TokenCache;
 use crate::flyte::keyring::Keyrings;
+use audit::Audit;
+use confirm::Confirmations;
 use control::Control;
 
 use error::ApiError;
@@ -38,6 +43,10 @@ pub struct Api {
     pub control: Control,
     /// Where other clients keep their sessions.
     pub keyrings: Keyrings,
+    /// Who was given a token lately, and who was not.
+    pub audit: Audit,
+    /// Programs that wait for a person to agree.
+    pub confirmations: Confirmations,
 }
 
 /// Returns the router of the whole API. Each request has to know who asks, as `ConnectInfo<Peer>`.
@@ -49,6 +58,9 @@ fn router(api: Arc<Api>) -> Router {
         .route("/v1/unlock", post(lock::unlock))
         .route("/v1/reload", post(control::reload))
         .route("/v1/stop", post(control::stop))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/confirmations", get(confirm::list))
+        .route("/v1/confirmations/{id}", post(confirm::answer))
         .route("/v1/accounts", get(accounts::list))
         .route("/v1/accounts/{account}/token", get(token::token))
         .route("/v1/accounts/{account}/token/rejected", post(token::rejected))

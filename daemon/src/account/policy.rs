@@ -61,6 +61,9 @@ pub struct Asker {
 pub enum Program {
     /// This file, as the kernel names it.
     File(PathBuf),
+    /// What the kernel names like this, and that is another file or none for us: it was replaced since the program was
+    /// started, or the program sees other files, as in a container.
+    Elsewhere(PathBuf),
     /// It cannot be seen; only what the process calls itself, if that.
     Unseen(Option<String>),
 }
@@ -72,6 +75,8 @@ pub enum NotAllowed {
     Deny,
     /// It is not among those that may ask.
     Program,
+    /// What it runs is not the file of that name, and only some may ask.
+    Elsewhere,
     /// It cannot be seen, and only some may ask.
     Unseen,
     /// It runs in a unit that may not ask, or in none.
@@ -95,6 +100,7 @@ impl Policy {
             match &asker.program {
                 Program::File(file) if programs.iter().any(|allowed| allowed.has(file)) => {}
                 Program::File(_) => return Err(NotAllowed::Program),
+                Program::Elsewhere(_) => return Err(NotAllowed::Elsewhere),
                 Program::Unseen(_) => return Err(NotAllowed::Unseen),
             }
         }
@@ -142,7 +148,7 @@ impl fmt::Display for Program {
     /// Writes it for people: a file may have any name, and must not steer a terminal or begin a line of a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => Message::from(path.to_string_lossy()).fmt(f),
+            Self::File(path) | Self::Elsewhere(path) => Message::from(path.to_string_lossy()).fmt(f),
             // In parentheses: it is only what it calls itself.
             Self::Unseen(Some(name)) => write!(f, "({})", Message::from(name)),
             Self::Unseen(None) => f.write_str("(unknown)"),
@@ -214,6 +220,9 @@ mod tests {
     #[test]
     fn what_cannot_be_seen_is_on_no_list() {
         assert_eq!(programs([below()]).admits(&Asker::unseen(Some(7))), Err(NotAllowed::Unseen));
+        // Somebody else's file of that name.
+        let elsewhere = Asker { program: Program::Elsewhere("/usr/bin/git".into()), ..asker("", None) };
+        assert_eq!(programs([git()]).admits(&elsewhere), Err(NotAllowed::Elsewhere));
         // What a process calls itself is its own choice.
         let named = Asker {
             program: Program::Unseen(Some("/usr/bin/git".to_owned())),

@@ -21,14 +21,14 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<AccountList> {
     let now = api.cache.clock().now();
     let store = api.cache.store().status();
     Json(AccountList {
-        accounts: entries.iter().map(|entry| status(entry, store.key, now)).collect(),
+        accounts: entries.iter().map(|entry| status(&api, entry, store.key, now)).collect(),
         default_account: api.cache.default_account(),
         store,
         lock: lock::status(&api.cache),
     })
 }
 
-fn status(entry: &Entry, key: KeyKind, now: Now) -> AccountStatus {
+fn status(api: &Api, entry: &Entry, key: KeyKind, now: Now) -> AccountStatus {
     let view = &*entry.view();
     let account = &view.account;
     AccountStatus {
@@ -48,6 +48,7 @@ fn status(entry: &Entry, key: KeyKind, now: Now) -> AccountStatus {
             .into_iter()
             .chain(entry.warning())
             .chain(view.warning(now.moment))
+            .chain(api.confirmations.warning(&account.name, now.moment))
             .collect(),
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn token(why: &Refusal, wanted: &Wanted, view: &View, now: Now) -> Er
 }
 
 /// Names what makes a target another than the account's own.
-fn told_target(target: &Target) -> String {
+pub(super) fn told_target(target: &Target) -> String {
     let scope = Some(target.scope.to_string()).filter(|scope| !scope.is_empty());
     let resources = target.resources.iter().map(|resource| format!("resource {resource}"));
     let parts = scope.map(|scope| format!("scope {scope}")).into_iter();

@@ -1,39 +1,83 @@
 //! Who is at the other end of a connection.
 //!
 //! Only the user's own programs are answered: not root either, since a script under sudo should not get a user's
-//! tokens by accident.
+//! tokens by accident. Which of the user's programs it is, is for an account's policy and for the audit. The thing to get
+//! wrong: a pid is another process's one day, so the process is held on to, and looked at only as long as it lives.
 
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod unit;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
 
+use crate::account::policy::Asker;
 use crate::api::socket::AcceptError;
 use crate::cache::rejection::Consumer;
 
 /// The process at the other end, as the kernel knew it when it connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its user.
     pub uid: u32,
     /// Its pid, where the system tells it.
     pub pid: Option<i32>,
+    /// Holds on to the process, where that is possible.
+    handle: Option<Arc<OwnedFd>>,
 }
 
-impl Peer {
-    /// Returns the process that the token is for, if the peer is a token command that another program runs.
+/// What a peer says that it is. It proves nothing: whatever it says, the program that counts is one that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// A program that speaks to the socket for itself.
+    Program,
+    /// The token command, which asks for the program that runs it.
+    TokenCommand,
+}
+
+/// Whom a token is for.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// The program.
+    pub(super) asker: Asker,
+    /// The same as one that may come back because a server refused its token.
     ///
     /// A program that speaks to the socket itself is nobody's consumer: it may ask for each request of its own, and it
     /// can say that its token was refused.
-    #[cfg(target_os = "linux")]
-    pub(super) fn consumer(&self) -> Option<Consumer> {
-        process::consumer(self.pid?)
+    pub(super) consumer: Option<Consumer>,
+}
+
+impl Peer {
+    /// Returns a peer of which nothing but its user is known.
+    pub(super) fn unknown(uid: u32) -> Self {
+        Self { uid, pid: None, handle: None }
     }
 
-    /// Returns nobody: only `/proc` tells who runs a token command.
+    /// Looks at the program that a token is for: the one that runs the peer, if that is the token command, or else the
+    /// peer.
+    #[cfg(target_os = "linux")]
+    pub(super) fn look(&self, claim: Claim) -> Seen {
+        let Some((pid, handle)) = self.pid.zip(self.handle.as_ref()) else { return self.unseen() };
+        let behind = match claim {
+            Claim::TokenCommand => process::behind(pid),
+            Claim::Program => None,
+        };
+        let seen = behind.unwrap_or_else(|| Seen { asker: process::itself(pid), consumer: None });
+        // Had it ended before, what was looked at might be another process by now.
+        if process::lives(handle) { seen } else { self.unseen() }
+    }
+
+    /// Returns nobody: only `/proc` tells.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn consumer(&self) -> Option<Consumer> {
-        None
+    pub(super) fn look(&self, _claim: Claim) -> Seen {
+        self.unseen()
+    }
+
+    fn unseen(&self) -> Seen {
+        Seen { asker: Asker::unseen(self.pid), consumer: None }
     }
 }
 
@@ -43,11 +87,24 @@ impl Peer {
 pub(super) fn own(stream: &Stream, uid: u32) -> Result<Peer, AcceptError> {
     // Not interprocess's own question, to which a peer without a pid is an error.
     match stream.inner().peer_cred() {
-        Ok(peer) if peer.uid() == uid => Ok(Peer { uid, pid: peer.pid().filter(|pid| *pid > 0) }),
+        Ok(peer) if peer.uid() == uid => {
+            let pid = peer.pid().filter(|pid| *pid > 0);
+            Ok(Peer { uid, pid, handle: hold(stream, pid) })
+        }
         Ok(peer) => Err(AcceptError::Stranger { uid: Some(peer.uid()) }),
         Err(error) => {
             tracing::debug!(%error, "the system does not tell whose a connection is");
             Err(AcceptError::Stranger { uid: None })
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn hold(stream: &Stream, pid: Option<i32>) -> Option<Arc<OwnedFd>> {
+    process::hold(stream, pid?).map(Arc::new)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hold(_stream: &Stream, _pid: Option<i32>) -> Option<Arc<OwnedFd>> {
+    None
 }

@@ -151,11 +151,11 @@ impl Drop for Visit {
 
 /// Answers on one connection, until either side has enough.
 async fn attend(stream: Stream, peer: Peer, router: Router, mut closing: watch::Receiver<()>, _visit: Visit) {
-    let turn = Arc::new(Turn::default());
+    let (turn, pid) = (Arc::new(Turn::default()), peer.pid);
     let io = TokioIo::new(Paced::new(stream, Arc::clone(&turn)));
     let answer = service_fn(move |asked| {
         let ours = Turn::begin(&turn);
-        let router = router.clone();
+        let (router, peer) = (router.clone(), peer.clone());
         async move {
             let answered = request::answer(asked, peer, router).await;
             drop(ours);
@@ -173,7 +173,7 @@ async fn attend(stream: Stream, peer: Peer, router: Router, mut closing: watch::
     };
     if let Err(error) = ended {
         // It says nothing of what was sent.
-        tracing::debug!(pid = peer.pid, %error, "a connection ended early");
+        tracing::debug!(pid, %error, "a connection ended early");
     }
 }
 

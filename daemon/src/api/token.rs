@@ -20,7 +20,8 @@ use secrecy::ExposeSecret;
 
 use super::Api;
 use super::error::{self, ApiError, bad_request};
-use super::peer::Peer;
+use super::peer::{Claim, Peer, Seen};
+use super::policy::Case;
 use crate::cache::entry::{Asked, Entry, Told};
 use crate::cache::rejection::TokenHash;
 use crate::cache::view::{Refusal, Served, View};
@@ -47,18 +48,27 @@ pub(super) async fn token(
     let wait = Duration::from_secs(query.wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT));
     let asked = asked(query, &entry);
     let kind = asked.need.kind;
-    let is_shim = headers.get(USER_AGENT).is_some_and(|agent| agent == SHIM_AGENT);
-    let consumer = if is_shim { peer.consumer() } else { None };
+    let Seen { asker, consumer } = peer.look(claim(&headers));
+    let case = Case { api: &api, account: entry.account(), peer: &peer, asker, asked: &asked };
+    let wait = case.admit(wait).await?;
     let answer = entry.token(asked.clone(), consumer, wait).await;
-    let now = api.cache.clock().now();
-    let written = answer.and_then(|served| {
-        if wants_plain(&headers) {
-            plain(&served, kind)
-        } else {
-            Ok(Json(response(&served, kind, &entry.view(), now)?).into_response())
-        }
-    });
-    written.map_err(|refusal| ApiError(error::token(&refusal, &asked.wanted, &entry.view(), now)))
+    let (view, now) = (entry.view(), api.cache.clock().now());
+    let refused = |refusal: Refusal| ApiError(error::token(&refusal, &asked.wanted, &view, now));
+    let served = answer.map_err(refused)?;
+    case.accept(&served)?;
+    let token = exposed(&served, kind).map_err(refused)?;
+    case.issued(&served, &token);
+    Ok(if wants_plain(&headers) {
+        ([(CONTENT_TYPE, PLAIN)], token).into_response()
+    } else {
+        Json(response(&served, kind, token, &view, now)).into_response()
+    })
+}
+
+/// Tells for whom the client says that it asks.
+fn claim(headers: &HeaderMap) -> Claim {
+    let is_shim = headers.get(USER_AGENT).is_some_and(|agent| agent == SHIM_AGENT);
+    if is_shim { Claim::TokenCommand } else { Claim::Program }
 }
 
 /// Takes in that a server refused a token, and renews it if it is the one in force.
@@ -107,26 +117,21 @@ fn wants_plain(headers: &HeaderMap) -> bool {
     headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(PLAIN.as_bytes()))
 }
 
-fn plain(served: &Served, kind: TokenKind) -> Result<Response, Refusal> {
-    Ok(([(CONTENT_TYPE, PLAIN)], exposed(served, kind)?).into_response())
-}
-
 /// The one place where a token leaves its wrapping.
 fn exposed(served: &Served, kind: TokenKind) -> Result<String, Refusal> {
     let token = served.tokens.token(kind).ok_or(Refusal::Unavailable(Unavailable::NoIdToken))?;
     Ok(token.expose_secret().to_owned())
 }
 
-fn response(served: &Served, kind: TokenKind, view: &View, now: Now) -> Result<TokenResponse, Refusal> {
+fn response(served: &Served, kind: TokenKind, token: String, view: &View, now: Now) -> TokenResponse {
     let tokens = &served.tokens;
-    let token = exposed(served, kind)?;
     let (name, kind, expires_at) = match kind {
         TokenKind::Access => (tokens.header.as_deref(), Kind::Access, tokens.access.expires_at),
         // Another header is what the server of the access tokens wants.
         TokenKind::Id => (None, Kind::Id, tokens.id.as_ref().and_then(|id| id.expires_at)),
     };
     let header = Header { name: name.unwrap_or(AUTHORIZATION).to_owned(), value: format!("Bearer {token}") };
-    Ok(TokenResponse {
+    TokenResponse {
         account: view.account.name.clone(),
         access_token: token,
         kind,
@@ -136,5 +141,5 @@ fn response(served: &Served, kind: TokenKind, view: &View, now: Now) -> Result<T
         expires_in: expires_at.map(|at| at.since(now.moment).as_secs()),
         header,
         stale: served.stale.as_ref().map(|why| error::unavailable(why, view, now)),
-    })
+    }
 }

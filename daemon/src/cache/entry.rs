@@ -137,6 +137,11 @@ impl Entry {
         self.view.borrow().clone()
     }
 
+    /// Returns its settings, as the latest reload has them.
+    pub fn account(&self) -> Arc<Account> {
+        Arc::clone(&self.orders.borrow().account)
+    }
+
     /// Returns which tokens a request is about. What it leaves open is as the account has it.
     pub fn wanted(
         &self,
@@ -148,7 +153,7 @@ impl Entry {
         if scope.is_none() && audience.is_none() && resources.is_empty() {
             return Wanted::Own;
         }
-        let own = self.orders.borrow().account.target();
+        let own = self.account().target();
         let target = Target {
             scope: scope.unwrap_or_else(|| own.scope.clone()),
             audience: audience.or_else(|| own.audience.clone()),

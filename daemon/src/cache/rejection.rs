@@ -38,6 +38,9 @@ const MAX_CONSUMERS: usize = 1024;
 /// Targets whose refusals are remembered at most. More than an account keeps tokens for.
 const MAX_TARGETS: usize = 128;
 
+/// How much of a hash tells a token from others to people: 16 digits.
+const FINGERPRINT_BYTES: usize = 8;
+
 /// A process that uses tokens. A pid alone would be another process one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Consumer {
@@ -67,6 +70,11 @@ impl TokenHash {
             *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
         }
         Some(Self(hash))
+    }
+
+    /// Returns the beginning of it, in hexadecimal: enough to tell tokens apart.
+    pub fn fingerprint(&self) -> String {
+        self.0[..FINGERPRINT_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -340,6 +348,7 @@ mod tests {
         // By sha256sum.
         let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(TokenHash::from_hex(hex), Some(TokenHash::of("abc")));
+        assert_eq!(TokenHash::of("abc").fingerprint(), hex[..16]);
         assert_eq!(TokenHash::from_hex(&hex.to_uppercase()), Some(TokenHash::of("abc")));
         for bad in ["", "ba", &hex[1..], &format!("{hex}00"), &hex.replace('b', "g"), &"é".repeat(32)] {
             assert_eq!(TokenHash::from_hex(bad), None, "{bad:?}");

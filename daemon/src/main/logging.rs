@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Our own code, by the names of its crates.
-const OWN: [&str; 2] = ["keyfob_daemon", "keyfobd"];
+const OWN: [&str; 3] = ["keyfob_daemon", "keyfobd", "audit"];
 
 /// How the lines of the log look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

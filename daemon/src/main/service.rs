@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyfob_daemon::account::registry::Registry;
+use keyfob_daemon::api::audit::Audit;
+use keyfob_daemon::api::confirm::Confirmations;
 use keyfob_daemon::api::control::{Control, MAX_ORDERS, Order};
 use keyfob_daemon::api::socket::OwnSocket;
 use keyfob_daemon::api::{Api, serve};
@@ -50,7 +52,9 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
     let (orders, mut given) = mpsc::channel(MAX_ORDERS);
     let started_at = cache.clock().now().wall;
     report(&cache.apply(registry(config)));
-    let api = Arc::new(Api { cache, control: Control { orders, started_at }, keyrings });
+    let (audit, confirmations) = (Audit::default(), Confirmations::default());
+    let api =
+        Arc::new(Api { cache, control: Control { orders, started_at }, keyrings, audit, confirmations });
     let (stop, stopping) = watch::channel(());
     let server = tokio::spawn(serve::run(socket, Arc::clone(&api), asked(stopping)));
     when_ready().map_err(|error| failure(&error))?;
@@ -101,7 +105,7 @@ async fn reload(api: &Arc<Api>, path: &Path, environment: &Environment) -> Resul
     notification::reloading();
     let (of_reader, path, environment) = (Arc::clone(api), path.to_owned(), environment.clone());
     let taken_over =
-        tokio::task::spawn_blocking(move || take_over(&of_reader.cache, &path, &environment)).await;
+        tokio::task::spawn_blocking(move || take_over(&of_reader, &path, &environment)).await;
     notification::ready(&api.cache);
     taken_over.unwrap_or_else(|error| {
         tracing::error!(error = abnormal(&error), "a reload ended abnormally");
@@ -110,10 +114,11 @@ async fn reload(api: &Arc<Api>, path: &Path, environment: &Environment) -> Resul
     })
 }
 
-fn take_over(cache: &TokenCache, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
-    match reread(cache, path, environment) {
+fn take_over(api: &Api, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
+    match reread(&api.cache, path, environment) {
         Ok(config) => {
-            let changes = cache.apply(registry(config));
+            let changes = api.cache.apply(registry(config));
+            api.confirmations.forget();
             report(&changes);
             Ok(changes)
         }

@@ -1,10 +1,19 @@
-//! Who runs a token command, by `/proc` (proc(5)).
+//! A process as it is seen: what it runs, in which unit, and who runs a token command, by `/proc` (proc(5)).
 //!
 //! The thing to get wrong: a shell runs `keyfob token` for a person, or in a loop, without holding on to any token. It
-//! asks again because it was told to, not because a server refused something.
+//! asks again because it was told to, not because a server refused something. For a policy it is a program like another.
 
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
+use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::{Seen, unit};
+use crate::account::policy::{Asker, Program};
 use crate::cache::rejection::Consumer;
 
 /// The name of the token command, as the kernel has it.
@@ -48,11 +57,54 @@ struct Stat {
     started: u64,
 }
 
-/// Returns the parent of a token command, if it can be one that holds on to tokens.
-pub(super) fn consumer(peer: i32) -> Option<Consumer> {
-    let command = stat(peer).filter(|command| command.name == SHIM)?;
-    let consumer = stat(command.parent).filter(is_on_its_own)?;
-    Some(Consumer { pid: command.parent, started: consumer.started })
+/// Holds on to the process that connected. Where the kernel cannot do that by the socket (before Linux 6.5), by the pid,
+/// which is the same process's still, unless it ended right after it had connected and so many others began since.
+pub(super) fn hold(socket: &impl AsFd, pid: i32) -> Option<OwnedFd> {
+    let by_pid = || pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok();
+    getsockopt(socket, PeerPidfd).ok().or_else(by_pid)
+}
+
+/// Tells whether a process has not ended.
+pub(super) fn lives(process: &OwnedFd) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&at_once)) == Ok(0)
+}
+
+/// Returns a process as it is seen.
+pub(super) fn itself(pid: i32) -> Asker {
+    let name = || stat(pid).map(|process| process.name);
+    Asker { pid: Some(pid), program: program(pid, name), unit: unit(pid) }
+}
+
+/// Returns who runs a token command, if that is what a process is. It counts by its name: whoever calls itself so is
+/// judged by the program that runs it, and so has nothing from it that the token command would not give it.
+pub(super) fn behind(command: i32) -> Option<Seen> {
+    let is_command = |process: &Stat| process.name == SHIM;
+    let parent = stat(command).filter(is_command)?.parent;
+    let process = stat(parent);
+    let name = || process.as_ref().map(|process| process.name.clone());
+    // The unit is that of the command, which a service manager may run itself.
+    let asker = Asker { pid: Some(parent), program: program(parent, name), unit: unit(command) };
+    // Had the parent ended in the meantime, the command would have another.
+    let is_same = stat(command).is_some_and(|now| is_command(&now) && now.parent == parent);
+    if !is_same {
+        return Some(Seen { asker: Asker::unseen(Some(parent)), consumer: None });
+    }
+    let consumer = process.filter(is_on_its_own).map(|it| Consumer { pid: parent, started: it.started });
+    Some(Seen { asker, consumer })
+}
+
+/// Returns what a process runs; its name where that is hidden, as it is where its user namespace is not ours.
+fn program(pid: i32, name: impl FnOnce() -> Option<String>) -> Program {
+    let link = PathBuf::from(format!("/proc/{pid}/exe"));
+    let Ok(path) = fs::read_link(&link) else { return Program::Unseen(name()) };
+    let file = |path: &PathBuf| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    let is_that_file = file(&link).is_some_and(|running| file(&path) == Some(running));
+    if is_that_file { Program::File(path) } else { Program::Elsewhere(path) }
+}
+
+fn unit(pid: i32) -> Option<String> {
+    unit::of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
 /// Tells whether a process acts on its own, and is not the one that inherits orphans.
@@ -107,10 +159,50 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_no_token_command_or_is_gone_has_no_consumer() {
-        assert_eq!(consumer(i32::try_from(std::process::id()).unwrap()), None);
+    fn a_process_that_is_no_token_command_or_is_gone_has_nobody_behind_it() {
+        assert!(behind(own_pid()).is_none());
         for nobody in [i32::MAX, 0, 1, -1] {
-            assert_eq!(consumer(nobody), None);
+            assert!(behind(nobody).is_none());
         }
+    }
+
+    #[test]
+    fn a_process_is_seen_with_its_file_and_one_that_is_gone_is_not() {
+        let asker = itself(own_pid());
+        assert_eq!(asker.program, Program::File(std::env::current_exe().unwrap()));
+        assert_eq!(asker.pid, Some(own_pid()));
+        assert_eq!(itself(i32::MAX).program, Program::Unseen(None));
+    }
+
+    #[test]
+    fn a_program_whose_file_was_replaced_is_not_the_file_that_is_there_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("program");
+        fs::copy("/bin/sleep", &file).unwrap();
+        let mut process = std::process::Command::new(&file).arg("60").spawn().unwrap();
+        let pid = i32::try_from(process.id()).unwrap();
+        assert_eq!(itself(pid).program, Program::File(file.clone()));
+        fs::remove_file(&file).unwrap();
+        fs::copy("/bin/sleep", &file).unwrap();
+        assert!(matches!(itself(pid).program, Program::Elsewhere(_)), "{:?}", itself(pid));
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    #[test]
+    fn a_socket_holds_on_to_the_process_that_connected() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(lives(&hold(&one, own_pid()).unwrap()));
+        let mut process = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
+        let handle = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        assert!(lives(&handle));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert!(!lives(&handle));
+    }
+
+    fn own_pid() -> i32 {
+        i32::try_from(std::process::id()).unwrap()
     }
 }

@@ -16,6 +16,9 @@ const MAX_OF_PEER: usize = 64;
 /// up to six for its connection, its lookup and its files, of which four at once are left room for.
 const RESERVED_DESCRIPTORS: u64 = 44;
 
+/// What a connection takes: one for itself, and one that holds on to the process at its other end.
+const DESCRIPTORS_EACH: u64 = 2;
+
 /// Where even so few are there, we go on one by one.
 const MIN_CONNECTIONS: usize = 2;
 
@@ -42,7 +45,7 @@ impl Admission {
 
     /// Takes in another limit on descriptors.
     pub(super) fn adapt(&mut self, descriptors: Option<u64>) {
-        let left = descriptors.map(|limit| limit.saturating_sub(RESERVED_DESCRIPTORS));
+        let left = descriptors.map(|limit| limit.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_EACH);
         let left = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(MAX_CONNECTIONS);
         self.places = left.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS);
     }
