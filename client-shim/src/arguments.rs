@@ -3,21 +3,26 @@
 //! Options stand anywhere, as `--option VALUE` or `--option=VALUE`; `--` ends them. The thing to get wrong: guessing.
 //! What is not understood is a mistake that is named, with the nearest thing that would have been.
 
+pub(crate) mod confirm;
 pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod mistake;
 pub(crate) mod setup;
+pub(crate) mod status;
 pub(crate) mod token;
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::slice;
 
 use keyfob_protocol::account::AccountName;
 
+use crate::arguments::confirm::ConfirmOptions;
 use crate::arguments::lock::Source;
 use crate::arguments::login::LoginOptions;
 use crate::arguments::mistake::{Mistake, nearest, repeated};
 use crate::arguments::setup::SetupOptions;
+use crate::arguments::status::{Form, StatusOptions};
 use crate::arguments::token::TokenOptions;
 
 /// What to do.
@@ -31,6 +36,8 @@ pub(crate) enum Command {
     Logout(Account, Start),
     /// Show the accounts.
     Status(StatusOptions, Start),
+    /// Answer for programs that wait to be allowed a token.
+    Confirm(ConfirmOptions),
     /// Have another program use keyfob.
     Setup(SetupOptions),
     /// Have the daemon forget all secrets.
@@ -58,6 +65,8 @@ pub(crate) enum Verb {
     Logout,
     /// `status`
     Status,
+    /// `confirm`
+    Confirm,
     /// `setup`
     Setup,
     /// `lock`
@@ -68,15 +77,6 @@ pub(crate) enum Verb {
     Reload,
     /// `stop`
     Stop,
-}
-
-/// What is shown of the accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StatusOptions {
-    /// The one account to show, or all.
-    pub(crate) account: Option<AccountName>,
-    /// In what form.
-    pub(crate) form: Form,
 }
 
 /// The account that a command is about.
@@ -97,15 +97,6 @@ pub(crate) enum Start {
     Never,
 }
 
-/// The form of a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
 /// An option, and what follows it.
 #[derive(Clone, Copy)]
 struct Known {
@@ -117,6 +108,8 @@ struct Known {
 enum Value {
     None,
     Seconds,
+    /// A number, or nothing.
+    Count,
     /// Any text but an empty one, and what it is for a message.
     Text(&'static str),
 }
@@ -136,7 +129,7 @@ enum Operand {
 #[derive(Default)]
 struct Parsed {
     flags: Vec<&'static str>,
-    seconds: Vec<(&'static str, u64)>,
+    numbers: Vec<(&'static str, u64)>,
     texts: Vec<(&'static str, OsString)>,
     operands: VecDeque<String>,
     asks_for_help: bool,
@@ -169,11 +162,8 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
         Verb::Token => Ok(Command::Token(TokenOptions::read(&mut parsed, account)?, start)),
         Verb::Login => Ok(Command::Login(LoginOptions::read(&mut parsed, account)?, start)),
         Verb::Logout => Ok(Command::Logout(parsed.account(account)?, start)),
-        Verb::Status => {
-            let form = if parsed.has(JSON) { Form::Json } else { Form::Table };
-            let account = parsed.operands.pop_front().map(|name| name.parse()).transpose()?;
-            Ok(Command::Status(StatusOptions { account, form }, start))
-        }
+        Verb::Status => Ok(Command::Status(StatusOptions::read(&mut parsed)?, start)),
+        Verb::Confirm => Ok(Command::Confirm(ConfirmOptions::read(&parsed)?)),
         Verb::Setup => Ok(Command::Setup(SetupOptions::read(&mut parsed)?)),
         Verb::Lock => Ok(Command::Lock(lock::passphrase_to_set(&parsed)?, start)),
         Verb::Unlock => Ok(Command::Unlock(lock::passphrase_to_give(&parsed))),
@@ -184,11 +174,12 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
 
 impl Verb {
     /// All of them.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Token,
         Self::Login,
         Self::Logout,
         Self::Status,
+        Self::Confirm,
         Self::Setup,
         Self::Lock,
         Self::Unlock,
@@ -202,6 +193,7 @@ impl Verb {
             Self::Login => "login",
             Self::Logout => "logout",
             Self::Status => "status",
+            Self::Confirm => "confirm",
             Self::Setup => "setup",
             Self::Lock => "lock",
             Self::Unlock => "unlock",
@@ -216,7 +208,8 @@ impl Verb {
             Self::Token => (token::OPTIONS, Operand::Account),
             Self::Login => (login::OPTIONS, Operand::Account),
             Self::Logout => (&[NO_AUTOSTART], Operand::Account),
-            Self::Status => (&[JSON, NO_AUTOSTART], Operand::Account),
+            Self::Status => (status::OPTIONS, Operand::Account),
+            Self::Confirm => (confirm::OPTIONS, Operand::None),
             Self::Setup => (setup::OPTIONS, Operand::Any),
             Self::Lock => (lock::OPTIONS, Operand::None),
             Self::Unlock => (lock::UNLOCK_OPTIONS, Operand::None),
@@ -274,7 +267,7 @@ impl Parsed {
                     let names = options.iter().map(|known| known.name).chain([HELP.name]);
                     Mistake::UnknownOption { given: repeated(name), nearest: nearest(name, names), topic }
                 })?;
-                parsed.take(option, attached, || arguments.next().cloned(), topic)?;
+                parsed.take(option, attached, &mut arguments, topic)?;
             }
         }
         Ok(parsed)
@@ -284,7 +277,7 @@ impl Parsed {
         &mut self,
         Known { name: option, value }: Known,
         attached: Option<OsString>,
-        following: impl FnOnce() -> Option<OsString>,
+        following: &mut slice::Iter<'_, OsString>,
         topic: &'static str,
     ) -> Result<(), Mistake> {
         match value {
@@ -294,21 +287,31 @@ impl Parsed {
                 Ok(())
             }
             Value::Text(what) => {
-                let given = attached.or_else(following).filter(|text| !text.is_empty());
+                let given = attached.or_else(|| following.next().cloned()).filter(|text| !text.is_empty());
                 self.texts.push((option, given.ok_or(Mistake::NoText { option, what, topic })?));
                 Ok(())
             }
             Value::Seconds => {
-                let given = attached.or_else(following).ok_or(Mistake::NoValue { option, topic })?;
-                let given = given.to_string_lossy();
-                let is_number = !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit());
-                let seconds = given.parse().ok().filter(|_| is_number);
-                let seconds =
-                    seconds.ok_or_else(|| Mistake::NoNumber { option, given: repeated(&given), topic })?;
-                self.seconds.push((option, seconds));
+                let given = attached.or_else(|| following.next().cloned());
+                let given = given.ok_or(Mistake::NoValue { option, topic })?;
+                let wrong = |given| Mistake::NoNumber { option, given, topic };
+                self.numbers.push((option, number(&given).ok_or_else(|| wrong(shown(&given)))?));
+                Ok(())
+            }
+            Value::Count => {
+                self.flags.push(option);
+                let has_number = following.as_slice().first().is_some_and(|next| number(next).is_some());
+                let next = if attached.is_none() && has_number { following.next().cloned() } else { None };
+                let Some(given) = attached.or(next) else { return Ok(()) };
+                let wrong = |given| Mistake::NoCount { option, given, topic };
+                self.numbers.push((option, number(&given).ok_or_else(|| wrong(shown(&given)))?));
                 Ok(())
             }
         }
+    }
+
+    fn form(&self) -> Form {
+        if self.has(JSON) { Form::Json } else { Form::Table }
     }
 
     fn has(&self, option: Known) -> bool {
@@ -321,8 +324,8 @@ impl Parsed {
     }
 
     /// Returns an option's number; of several the last, so that a script can add one to a command it was given.
-    fn seconds_of(&self, option: Known) -> Option<u64> {
-        self.seconds.iter().rev().find(|(name, _)| *name == option.name).map(|(_, seconds)| *seconds)
+    fn number_of(&self, option: Known) -> Option<u64> {
+        self.numbers.iter().rev().find(|(name, _)| *name == option.name).map(|(_, seconds)| *seconds)
     }
 
     fn account(&mut self, variable: Option<&OsStr>) -> Result<Account, Mistake> {
@@ -333,6 +336,16 @@ impl Parsed {
             name.to_string_lossy().parse().map(Account::Named).map_err(Mistake::AccountVariable)
         })
     }
+}
+
+/// Reads a number: digits alone, and not too many of them.
+fn number(given: &OsStr) -> Option<u64> {
+    let given = given.to_str()?;
+    given.parse().ok().filter(|_| given.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn shown(given: &OsStr) -> String {
+    repeated(&given.to_string_lossy())
 }
 
 fn help(arguments: &[OsString]) -> Result<Command, Mistake> {
@@ -352,6 +365,7 @@ fn help(arguments: &[OsString]) -> Result<Command, Mistake> {
 mod tests {
     use super::*;
     use crate::arguments::login::{Opening, QrCode, Way};
+    use crate::arguments::status::Subject;
     use crate::arguments::token::Kind;
 
     fn parse_line(line: &str) -> Result<Command, Mistake> {
@@ -374,6 +388,11 @@ mod tests {
     fn login(account: Account, way: Way, opening: Opening) -> Command {
         let options = LoginOptions { account, way, opening, qr_code: QrCode::IfItFits };
         Command::Login(options, Start::IfNeeded)
+    }
+
+    fn status(account: Option<&str>, subject: Subject, form: Form) -> Command {
+        let account = account.map(|name| name.parse().unwrap());
+        Command::Status(StatusOptions { account, subject, form }, Start::IfNeeded)
     }
 
     #[test]
@@ -416,14 +435,13 @@ mod tests {
                 ),
             ),
             ("logout -- prod", Command::Logout(named("prod"), Start::IfNeeded)),
-            ("status", Command::Status(StatusOptions { account: None, form: Form::Table }, Start::IfNeeded)),
-            (
-                "status prod --json",
-                Command::Status(
-                    StatusOptions { account: Some("prod".parse().unwrap()), form: Form::Json },
-                    Start::IfNeeded,
-                ),
-            ),
+            ("status", status(None, Subject::State, Form::Table)),
+            ("status prod --json", status(Some("prod"), Subject::State, Form::Json)),
+            ("status --log", status(None, Subject::Log(None), Form::Table)),
+            ("status --log prod", status(Some("prod"), Subject::Log(None), Form::Table)),
+            ("status --log 50 prod --json", status(Some("prod"), Subject::Log(Some(50)), Form::Json)),
+            ("status 7 --log=9", status(Some("7"), Subject::Log(Some(9)), Form::Table)),
+            ("status --log 9 7", status(Some("7"), Subject::Log(Some(9)), Form::Table)),
             ("lock", Command::Lock(None, Start::IfNeeded)),
             ("lock --passphrase", Command::Lock(Some(Source::Terminal), Start::IfNeeded)),
             ("lock --passphrase-stdin --no-autostart", Command::Lock(Some(Source::Input), Start::Never)),
@@ -470,6 +488,7 @@ mod tests {
             ("token --wait=", r#"--wait takes a whole number of seconds, not ""; run: keyfob help token"#),
             ("token --scope", "--scope takes a value; run: keyfob help token"),
             ("token --audience=", "--audience takes a value; run: keyfob help token"),
+            ("status --log=soon", r#"--log takes a whole number, not "soon"; run: keyfob help status"#),
             ("status --json=yes", "--json takes no value; run: keyfob help status"),
             ("login --paste --device", "--paste and --device contradict each other; run: keyfob help login"),
             (

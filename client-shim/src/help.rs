@@ -12,6 +12,7 @@ pub(crate) fn page(verb: Option<Verb>) -> &'static str {
         Some(Verb::Login) => include_str!("help/login.txt"),
         Some(Verb::Logout) => include_str!("help/logout.txt"),
         Some(Verb::Status) => include_str!("help/status.txt"),
+        Some(Verb::Confirm) => include_str!("help/confirm.txt"),
         Some(Verb::Setup) => include_str!("help/setup.txt"),
         Some(Verb::Lock) => include_str!("help/lock.txt"),
         Some(Verb::Unlock) => include_str!("help/unlock.txt"),

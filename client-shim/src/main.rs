@@ -10,6 +10,7 @@ mod autostart;
 mod browser;
 mod client;
 mod clock;
+mod confirm;
 mod connection;
 mod control;
 mod display;
@@ -70,6 +71,7 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
         Command::Login(options, start) => login::run(options, &client(start)?, environment),
         Command::Logout(account, start) => print(&session::log_out(&account, &client(start)?)?),
         Command::Status(options, start) => print(&status::report(&options, &client(start)?, environment)?),
+        Command::Confirm(options) => print(&confirm::run(&options, &client(Start::Never)?)?),
         Command::Setup(options) => {
             print(&setup::run(&options, &surroundings(environment)?, &client(Start::IfNeeded)?)?)
         }

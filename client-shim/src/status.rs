@@ -3,6 +3,7 @@
 //! The thing to get wrong: a failed renewal is not a failed account. The table says what works now, the notes what went
 //! wrong.
 
+mod log;
 pub(crate) mod table;
 
 use std::io::{self, IsTerminal};
@@ -17,7 +18,7 @@ use keyfob_protocol::error::{ErrorBody, ErrorCode, Exit};
 use keyfob_protocol::lock::LockState;
 use keyfob_protocol::paths::Paths;
 
-use crate::arguments::{Form, StatusOptions};
+use crate::arguments::status::{Form, StatusOptions, Subject};
 use crate::client::{self, Client};
 use crate::clock::{Deadline, now};
 use crate::connection::{Method, Request};
@@ -32,12 +33,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The columns.
 const TITLES: [&str; 6] = ["ACCOUNT", "STATE", "EXPIRES IN", "RENEWS IN", "GRANT", "ISSUER"];
 
-/// Returns the status in the form that is asked for.
+/// Returns what is asked for, in the form that is asked for.
 pub(crate) fn report(
     options: &StatusOptions,
     client: &Client,
     environment: &Environment,
 ) -> Result<String, Failure> {
+    match options.subject {
+        Subject::State => accounts(options, client, environment),
+        Subject::Log(limit) => log::report(options, limit, client, header(environment)),
+    }
+}
+
+fn accounts(options: &StatusOptions, client: &Client, environment: &Environment) -> Result<String, Failure> {
     let answer = client.ask(&Request::new(Method::Get, "/v1/accounts"), Deadline::after(PATIENCE))?;
     let mut list: AccountList = client::read(&answer)?;
     if let Some(name) = &options.account {
@@ -50,11 +58,13 @@ pub(crate) fn report(
         (Form::Json, None) => Ok(format!("{}\n", String::from_utf8_lossy(&answer.body).trim_end())),
         (Form::Json, Some(name)) => only(&answer.body, name),
         (Form::Table, _) if list.accounts.is_empty() => Ok(no_accounts(environment)?),
-        (Form::Table, _) => {
-            let is_bold = io::stdout().is_terminal() && environment.allows_escapes();
-            Ok(text(&list, now(), if is_bold { Header::Bold } else { Header::Plain }))
-        }
+        (Form::Table, _) => Ok(text(&list, now(), header(environment))),
     }
+}
+
+fn header(environment: &Environment) -> Header {
+    let is_bold = io::stdout().is_terminal() && environment.allows_escapes();
+    if is_bold { Header::Bold } else { Header::Plain }
 }
 
 /// Returns the daemon's own words about one account, also those that this keyfob does not know.

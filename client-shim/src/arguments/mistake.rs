@@ -65,6 +65,29 @@ pub(crate) enum Mistake {
         /// Of which command.
         topic: &'static str,
     },
+    /// The option's value is no number, and not of seconds.
+    #[error("{option} takes a whole number, not {given}; run: keyfob help {topic}")]
+    NoCount {
+        /// The option.
+        option: &'static str,
+        /// What stands there.
+        given: String,
+        /// Of which command.
+        topic: &'static str,
+    },
+    /// The option's value is no time.
+    #[error("{option} takes a time such as 90s, 30min, 8h or 7d, not {given}; run: keyfob help {topic}")]
+    NoTime {
+        /// The option.
+        option: &'static str,
+        /// What stands there.
+        given: String,
+        /// Of which command.
+        topic: &'static str,
+    },
+    /// There is nobody to ask.
+    #[error("there is no terminal to ask on: use --list, --allow and --deny; run: keyfob help confirm")]
+    NoTerminal,
     /// The option takes no value.
     #[error("{option} takes no value; run: keyfob help {topic}")]
     Surplus {

@@ -51,8 +51,8 @@ impl TokenOptions {
         let account = parsed.account(account)?;
         Ok(Self {
             account,
-            min_ttl: parsed.seconds_of(MIN_TTL),
-            wait: parsed.seconds_of(WAIT),
+            min_ttl: parsed.number_of(MIN_TTL),
+            wait: parsed.number_of(WAIT),
             kind: if parsed.has(ID_TOKEN) { Kind::Id } else { Kind::Access },
             scopes: parsed.texts_of(SCOPE).map(text).collect(),
             audience: parsed.texts_of(AUDIENCE).next_back().map(text),
