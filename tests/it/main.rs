@@ -29,6 +29,7 @@ mod login;
 mod lost_answer;
 mod oidc_provider;
 mod outage;
+mod policy;
 mod process;
 mod rejection;
 mod renewal;

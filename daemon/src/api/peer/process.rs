@@ -178,12 +178,12 @@ mod tests {
     fn a_program_whose_file_was_replaced_is_not_the_file_that_is_there_now() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("program");
-        fs::copy("/bin/sleep", &file).unwrap();
+        copy_sleep(&file);
         let mut process = std::process::Command::new(&file).arg("60").spawn().unwrap();
         let pid = i32::try_from(process.id()).unwrap();
         assert_eq!(itself(pid).program, Program::File(file.clone()));
         fs::remove_file(&file).unwrap();
-        fs::copy("/bin/sleep", &file).unwrap();
+        copy_sleep(&file);
         assert!(matches!(itself(pid).program, Program::Elsewhere(_)), "{:?}", itself(pid));
         process.kill().unwrap();
         process.wait().unwrap();
@@ -200,6 +200,11 @@ mod tests {
         process.kill().unwrap();
         process.wait().unwrap();
         assert!(!lives(&handle));
+    }
+
+    /// Not by this process: a program that is open for writing cannot be run, and a child of another test might hold it open.
+    fn copy_sleep(to: &PathBuf) {
+        assert!(std::process::Command::new("cp").arg("/bin/sleep").arg(to).status().unwrap().success());
     }
 
     fn own_pid() -> i32 {
