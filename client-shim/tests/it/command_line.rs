@@ -7,6 +7,9 @@ fn unasked() -> Daemon {
     Daemon::start(|_| Answer::nothing())
 }
 
+const COMMANDS: [&str; 10] =
+    ["token", "login", "logout", "status", "confirm", "setup", "lock", "unlock", "reload", "stop"];
+
 #[test]
 fn a_mistake_is_one_line_and_nothing_is_asked() {
     let daemon = unasked();
@@ -21,7 +24,7 @@ fn a_mistake_is_one_line_and_nothing_is_asked() {
 #[test]
 fn every_command_has_a_page_that_begins_with_its_name() {
     let daemon = unasked();
-    for command in ["token", "login", "logout", "status", "setup", "lock", "unlock", "reload", "stop"] {
+    for command in COMMANDS {
         let page = run(&daemon, &["help", command]);
         assert!(page.stdout.starts_with(&format!("keyfob {command} - ")), "{page:?}");
         assert_eq!(run(&daemon, &[command, "--help"]), page);
@@ -35,8 +38,7 @@ fn every_command_has_a_page_that_begins_with_its_name() {
 #[test]
 fn help_fits_a_terminal() {
     let daemon = unasked();
-    for command in ["help", "token", "login", "logout", "status", "setup", "lock", "unlock", "reload", "stop"]
-    {
+    for command in COMMANDS.into_iter().chain(["help"]) {
         for line in run(&daemon, &["help", command]).stdout.lines() {
             assert!(line.chars().count() <= 80, "{command}: {line}");
         }
