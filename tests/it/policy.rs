@@ -40,6 +40,12 @@ fn only_a_program_that_is_listed_gets_tokens_whatever_it_says_about_itself() {
         assert_eq!(answer.status, 403, "{answer:?}");
         assert_eq!(answer.json::<ErrorBody>().error, ErrorCode::Denied);
     }
+    // Nor does whoever was started by a listed program.
+    let speaking = format!("python3 -c \"$SPEAK\" {:?}; exit $?", world.daemon.home().socket());
+    let mut command = world.daemon.home().command(&listed);
+    command.arg("-c").arg(speaking).env("SPEAK", SPEAK);
+    let output = world.daemon.home().spawn_command(command).wait();
+    assert!(output.stdout.starts_with("HTTP/1.1 403"), "{output:?}");
     // A directory lists all below it.
     world.set_policy(&format!("programs = [\"{}/\"]", other.parent().unwrap().display()));
     assert_eq!(world.run(&other, "").status, 0);
@@ -339,6 +345,15 @@ fn asking(options: &str) -> String {
 fn shell() -> PathBuf {
     std::fs::canonicalize("/bin/sh").unwrap()
 }
+
+/// Asks for a token as the shim does, and prints the answer.
+const SPEAK: &str = "
+import socket, sys
+daemon = socket.socket(socket.AF_UNIX)
+daemon.connect(sys.argv[1])
+daemon.sendall(b'GET /v1/accounts/prod/token HTTP/1.1\\r\\nHost: x\\r\\nUser-Agent: keyfob\\r\\nConnection: close\\r\\n\\r\\n')
+print(daemon.recv(4096).decode())
+";
 
 /// Runs a program at a terminal of its own, and types something once it asks.
 const TERMINAL: &str = "
