@@ -10,6 +10,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::clock::Now;
+use crate::oauth::answer::Answer;
 use crate::oauth::error::{self, Kind, Presented};
 use crate::oauth::http::Http;
 use crate::oauth::json::{self, Member};
@@ -117,15 +118,28 @@ pub(crate) async fn fetch(
 ) -> Result<Metadata, Error> {
     for address in addresses(issuer, loopback).map_err(Error::Issuer)? {
         let answer = http.get(&address, now).await.map_err(|kind| trouble(&address, kind))?;
-        if !matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
-            let members: MetadataMembers<'_> = answer.members().map_err(|kind| trouble(&address, kind))?;
-            let nameless = || trouble(&address, answer.unusable("it has no issuer"));
-            let found = json::text(members.issuer).ok_or_else(nameless)?;
-            let endpoints = endpoints(&members, found, issuer, loopback)?;
-            return Ok(Metadata { endpoints, max_age: answer.max_age });
+        if let Some(metadata) = read(&answer, &address, issuer, loopback)? {
+            return Ok(metadata);
         }
     }
     Err(Error::Missing(issuer.to_owned()))
+}
+
+/// Reads the answer of an address. Nothing is "there is no such document".
+pub(crate) fn read(
+    answer: &Answer,
+    address: &EndpointUrl,
+    issuer: &str,
+    loopback: LoopbackHttp,
+) -> Result<Option<Metadata>, Error> {
+    if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        return Ok(None);
+    }
+    let members: MetadataMembers<'_> = answer.members().map_err(|kind| trouble(address, kind))?;
+    let nameless = || trouble(address, answer.unusable("it has no issuer"));
+    let found = json::text(members.issuer).ok_or_else(nameless)?;
+    let endpoints = endpoints(&members, found, issuer, loopback)?;
+    Ok(Some(Metadata { endpoints, max_age: answer.max_age }))
 }
 
 fn trouble(address: &EndpointUrl, kind: Kind) -> Error {

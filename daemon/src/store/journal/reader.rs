@@ -40,10 +40,10 @@ pub(super) enum Seen {
 }
 
 /// What a journal holds.
-struct Found<'a> {
-    left: Left,
+pub(crate) struct Found<'a> {
+    pub(crate) left: Left,
     /// The part with the intent, where the answer does not open.
-    intent_of_a_torn_answer: Option<&'a [u8]>,
+    pub(crate) intent_of_a_torn_answer: Option<&'a [u8]>,
 }
 
 impl Reader<'_> {
@@ -78,7 +78,7 @@ impl Reader<'_> {
     }
 
     fn judge(&self, shelf: &Shelf, journal: &[u8], place: Place) -> Result<Seen, StoreError> {
-        match (self.read(journal), place) {
+        match (Found::read(journal, self.key, self.account, self.clock), place) {
             (Ok(Found { left, intent_of_a_torn_answer }), _) => {
                 if let Some(intent) = intent_of_a_torn_answer {
                     self.part_with_answer(shelf, journal, intent);
@@ -96,21 +96,6 @@ impl Reader<'_> {
             }
             (Err(Refusal::Corrupt), _) => Ok(Seen::Damaged(self.set_aside(shelf))),
         }
-    }
-
-    fn read<'a>(&self, journal: &'a [u8]) -> Result<Found<'a>, Refusal> {
-        let (sealed, rest) = split_frame(journal).ok_or(Refusal::Corrupt)?;
-        let Opened { generation, plaintext } = sealed_file::open(self.key, self.slot(), sealed)?;
-        let intent =
-            form::intent_from_json(generation, &plaintext, self.clock).map_err(|_| Refusal::Corrupt)?;
-        let slot = Slot::answer(self.account);
-        let answered = split_frame(rest)
-            .and_then(|(sealed, _)| sealed_file::open(self.key, slot, sealed).ok())
-            .filter(|answer| answer.generation == generation)
-            .and_then(|answer| form::answer_from_bytes(&answer.plaintext, self.clock).ok());
-        let is_torn = answered.is_none() && rest.iter().any(|byte| *byte != 0);
-        let intent_of_a_torn_answer = is_torn.then(|| &journal[..journal.len() - rest.len()]);
-        Ok(Found { left: Left { intent, answered }, intent_of_a_torn_answer })
     }
 
     /// Keeps a journal whose answer does not open for whoever can make something of it, and leaves the intent in its
@@ -142,6 +127,27 @@ impl Reader<'_> {
 
     fn slot(&self) -> Slot<'_> {
         Slot::intent(self.account)
+    }
+}
+
+impl<'a> Found<'a> {
+    /// Reads a journal.
+    pub(crate) fn read(
+        journal: &'a [u8],
+        key: &Key,
+        account: &AccountName,
+        clock: &Clock,
+    ) -> Result<Self, Refusal> {
+        let (sealed, rest) = split_frame(journal).ok_or(Refusal::Corrupt)?;
+        let Opened { generation, plaintext } = sealed_file::open(key, Slot::intent(account), sealed)?;
+        let intent = form::intent_from_json(generation, &plaintext, clock).map_err(|_| Refusal::Corrupt)?;
+        let answered = split_frame(rest)
+            .and_then(|(sealed, _)| sealed_file::open(key, Slot::answer(account), sealed).ok())
+            .filter(|answer| answer.generation == generation)
+            .and_then(|answer| form::answer_from_bytes(&answer.plaintext, clock).ok());
+        let is_torn = answered.is_none() && rest.iter().any(|byte| *byte != 0);
+        let intent_of_a_torn_answer = is_torn.then(|| &journal[..journal.len() - rest.len()]);
+        Ok(Self { left: Left { intent, answered }, intent_of_a_torn_answer })
     }
 }
 
