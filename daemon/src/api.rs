@@ -7,6 +7,7 @@ mod accounts;
 pub mod audit;
 pub mod confirm;
 pub mod control;
+mod description;
 mod error;
 mod import;
 mod lock;
@@ -23,9 +24,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::cache::TokenCache;
 use crate::flyte::keyring::Keyrings;
@@ -49,27 +50,37 @@ pub struct Api {
     pub confirmations: Confirmations,
 }
 
+/// Every path with its methods. `openapi.json` describes each of them; a test of [`description`] finds one that is missing.
+fn paths() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
+    vec![
+        ("/healthz", get(control::healthz)),
+        ("/v1/version", get(control::version)),
+        ("/v1/openapi.json", get(description::description)),
+        ("/v1/lock", get(lock::state).post(lock::lock)),
+        ("/v1/unlock", post(lock::unlock)),
+        ("/v1/reload", post(control::reload)),
+        ("/v1/stop", post(control::stop)),
+        ("/v1/audit", get(audit::list)),
+        ("/v1/confirmations", get(confirm::list)),
+        ("/v1/confirmations/{id}", post(confirm::answer)),
+        ("/v1/accounts", get(accounts::list)),
+        ("/v1/accounts/{account}/token", get(token::token)),
+        ("/v1/accounts/{account}/token/rejected", post(token::rejected)),
+        ("/v1/accounts/{account}/login", get(login::state).post(login::begin).delete(login::cancel)),
+        ("/v1/accounts/{account}/login/redirect", post(login::redirect)),
+        ("/v1/accounts/{account}/import", get(import::list).post(import::import)),
+        ("/v1/accounts/{account}/session", delete(login::log_out)),
+    ]
+}
+
 /// Returns the router of the whole API. Each request has to know who asks, as `ConnectInfo<Peer>`.
-fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/healthz", get(control::healthz))
-        .route("/v1/version", get(control::version))
-        .route("/v1/lock", get(lock::state).post(lock::lock))
-        .route("/v1/unlock", post(lock::unlock))
-        .route("/v1/reload", post(control::reload))
-        .route("/v1/stop", post(control::stop))
-        .route("/v1/audit", get(audit::list))
-        .route("/v1/confirmations", get(confirm::list))
-        .route("/v1/confirmations/{id}", post(confirm::answer))
-        .route("/v1/accounts", get(accounts::list))
-        .route("/v1/accounts/{account}/token", get(token::token))
-        .route("/v1/accounts/{account}/token/rejected", post(token::rejected))
-        .route("/v1/accounts/{account}/login", get(login::state).post(login::begin).delete(login::cancel))
-        .route("/v1/accounts/{account}/login/redirect", post(login::redirect))
-        .route("/v1/accounts/{account}/import", get(import::list).post(import::import))
-        .route("/v1/accounts/{account}/session", delete(login::log_out))
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    paths()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
+        .layer(map_response(error::in_our_words))
         .layer(from_fn(keep_out_of_caches))
         .with_state(api)
 }

@@ -3,7 +3,9 @@
 //! Each message names the account and each hint the next command, because a tool shows them out of context.
 
 use axum::Json;
+use axum::body::to_bytes;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 
@@ -51,6 +53,21 @@ pub(super) async fn no_such_method() -> Response {
     let body = ErrorBody::new(ErrorCode::BadRequest, "this path does not have this method");
     (StatusCode::METHOD_NOT_ALLOWED, Json(body)).into_response()
 }
+
+/// Gives an error that was not made here, such as that of a path that cannot be decoded, the form of all errors.
+pub(super) async fn in_our_words(response: Response) -> Response {
+    let is_json = |value: &HeaderValue| value.as_bytes().starts_with(b"application/json");
+    let status = response.status();
+    if !status.is_client_error() || response.headers().get(CONTENT_TYPE).is_some_and(is_json) {
+        return response;
+    }
+    let words = to_bytes(response.into_body(), LONGEST_WORDS).await.unwrap_or_default();
+    let message = Message::from(String::from_utf8_lossy(&words)).to_string();
+    (status, Json(ErrorBody::new(ErrorCode::BadRequest, message))).into_response()
+}
+
+/// What the HTTP library says is a sentence.
+const LONGEST_WORDS: usize = 1024;
 
 /// Says that a request is wrong in itself.
 pub(super) fn bad_request(why: impl std::fmt::Display) -> ApiError {
