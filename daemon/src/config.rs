@@ -85,7 +85,7 @@ impl Config {
     }
 
     /// Reads the contents of the configuration file.
-    fn parse(file: &Path, bytes: &[u8], environment: &Environment) -> Result<Self, Mistakes> {
+    pub(crate) fn parse(file: &Path, bytes: &[u8], environment: &Environment) -> Result<Self, Mistakes> {
         let text = match str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => return Err(not_utf8(file, bytes, error.valid_up_to())),

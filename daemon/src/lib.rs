@@ -38,3 +38,7 @@ pub mod api;
 
 // TOML to accounts, with every mistake at once.
 pub mod config;
+
+// What fuzz targets reach: nothing without `--cfg fuzzing`.
+#[cfg(fuzzing)]
+pub mod fuzzing;

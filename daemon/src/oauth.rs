@@ -27,7 +27,7 @@ mod form;
 mod gate;
 mod id_token;
 mod issuer_clock;
-mod metadata;
+pub(crate) mod metadata;
 mod pkce;
 mod random;
 #[cfg(test)]

@@ -6,8 +6,8 @@
 mod door;
 mod listeners;
 mod pages;
-mod redirect_uri;
-mod request;
+pub(crate) mod redirect_uri;
+pub(crate) mod request;
 mod server;
 mod socket_table;
 

@@ -236,7 +236,7 @@ impl Attempt {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Attempt {
     /// Returns the state that the page is asked with.
     pub(crate) fn state(&self) -> &str {

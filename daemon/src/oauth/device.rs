@@ -99,7 +99,8 @@ struct AuthorizationMembers<'a> {
     interval: Member<'a>,
 }
 
-fn authorization(answer: &Answer, loopback: LoopbackHttp) -> Result<DeviceAuthorization, Kind> {
+/// Reads the answer.
+pub(crate) fn authorization(answer: &Answer, loopback: LoopbackHttp) -> Result<DeviceAuthorization, Kind> {
     let members: AuthorizationMembers<'_> = answer.members()?;
     let device_code =
         json::secret(members.device_code).ok_or_else(|| answer.unusable("it has no device_code"))?;

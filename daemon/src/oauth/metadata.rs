@@ -148,7 +148,7 @@ fn trouble(address: &EndpointUrl, kind: Kind) -> Error {
 
 /// Returns where the metadata may be: RFC 8414 §3.1 inserts the well-known part before the issuer's path, OpenID
 /// Connect Discovery §4 appends it.
-fn addresses(issuer: &str, loopback: LoopbackHttp) -> Result<[EndpointUrl; 2], InvalidEndpoint> {
+pub(crate) fn addresses(issuer: &str, loopback: LoopbackHttp) -> Result<[EndpointUrl; 2], InvalidEndpoint> {
     let base = EndpointUrl::parse(issuer, loopback)?.url().clone();
     if base.query().is_some() {
         return Err(InvalidEndpoint::HasPart { url: base, part: "query" });

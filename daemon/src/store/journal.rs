@@ -13,8 +13,8 @@
 //! zeros        the room that was taken
 //! ```
 
-mod form;
-mod reader;
+pub(crate) mod form;
+pub(crate) mod reader;
 
 use std::sync::Arc;
 

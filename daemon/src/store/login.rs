@@ -48,7 +48,8 @@ struct AtRest<'a> {
 }
 
 impl PendingLogin {
-    fn to_json(&self, clock: &Clock) -> Zeroizing<Vec<u8>> {
+    /// Returns the login's form in a sealed file.
+    pub(crate) fn to_json(&self, clock: &Clock) -> Zeroizing<Vec<u8>> {
         let login = &self.login;
         wiped_json(&AtRest {
             fingerprint: self.fingerprint.clone(),
@@ -62,7 +63,8 @@ impl PendingLogin {
         })
     }
 
-    fn from_json(json: &[u8], clock: &Clock) -> Result<Self, NotARecord> {
+    /// Reads a login.
+    pub(crate) fn from_json(json: &[u8], clock: &Clock) -> Result<Self, NotARecord> {
         let at_rest: AtRest<'_> = serde_json::from_slice(json).map_err(|_| NotARecord)?;
         let url = |text: &str| Url::parse(text).map_err(|_| NotARecord);
         let login = DeviceLogin {

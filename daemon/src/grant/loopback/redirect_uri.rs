@@ -19,7 +19,7 @@ pub struct RedirectUri {
 
 /// The ways to write this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub(crate) enum Host {
     /// `127.0.0.1`, or `[::1]` where the machine has no IPv4 loopback: nobody asked for either.
     Either,
     /// `127.0.0.1`

@@ -21,7 +21,7 @@ const OUTCOME: &str = "done";
 
 /// Where we listen, as a browser names it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     authority: String,
     /// Where callbacks go.
     callback: String,
@@ -31,7 +31,7 @@ pub(super) struct Place {
 
 /// What a request asks for.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// To hear a callback: its query, which may hold a code.
     Callback(SecretString),
     /// To be told how the login ended.
@@ -41,7 +41,8 @@ pub(super) enum Asked {
 }
 
 impl Place {
-    pub(super) fn new(host: Host, port: u16, path: &str) -> Self {
+    /// Returns the place of a callback.
+    pub(crate) fn new(host: Host, port: u16, path: &str) -> Self {
         let callback = if path.is_empty() { "/" } else { path };
         let outcome = format!("{}/{OUTCOME}", callback.trim_end_matches('/'));
         // Browsers leave the scheme's own port out.
@@ -62,7 +63,7 @@ impl Place {
     }
 
     /// Reads a request's head.
-    pub(super) fn read(&self, head: &Parts) -> Asked {
+    pub(crate) fn read(&self, head: &Parts) -> Asked {
         if head.method != Method::GET {
             return Asked::Nothing("another method than GET");
         }

@@ -54,7 +54,7 @@ impl DoubtAtRest {
 }
 
 /// Returns an intent's form, which leaves out the generation: that is in the header of its frame.
-pub(super) fn intent_to_json(intent: &Intent, clock: &Clock) -> Zeroizing<Vec<u8>> {
+pub(crate) fn intent_to_json(intent: &Intent, clock: &Clock) -> Zeroizing<Vec<u8>> {
     wiped_json(&IntentAtRest {
         fingerprint: intent.fingerprint.clone(),
         token_hash: intent.token_hash,
@@ -69,7 +69,7 @@ pub(super) fn intent_to_json(intent: &Intent, clock: &Clock) -> Zeroizing<Vec<u8
 }
 
 /// Reads an intent.
-pub(super) fn intent_from_json(generation: u64, json: &[u8], clock: &Clock) -> Result<Intent, NotARecord> {
+pub(crate) fn intent_from_json(generation: u64, json: &[u8], clock: &Clock) -> Result<Intent, NotARecord> {
     let at_rest: IntentAtRest<'_> = serde_json::from_slice(json).map_err(|_| NotARecord)?;
     let IntentAtRest { fingerprint, token_hash, presentations, since, adopted } = at_rest;
     let doubt = DoubtAtRest { presentations, since }.read(clock);
@@ -110,7 +110,7 @@ struct HeadAtRest<'a> {
 }
 
 /// Returns an answer's form.
-pub(super) fn answer_to_bytes(answered: &Answered, clock: &Clock) -> Zeroizing<Vec<u8>> {
+pub(crate) fn answer_to_bytes(answered: &Answered, clock: &Clock) -> Zeroizing<Vec<u8>> {
     let Answered { status, retry_after, redirect, body, terms } = answered;
     let head = wiped_json(&HeadAtRest {
         status: *status,
@@ -134,7 +134,7 @@ pub(super) fn answer_to_bytes(answered: &Answered, clock: &Clock) -> Zeroizing<V
 }
 
 /// Reads an answer.
-pub(super) fn answer_from_bytes(bytes: &[u8], clock: &Clock) -> Result<Answered, NotARecord> {
+pub(crate) fn answer_from_bytes(bytes: &[u8], clock: &Clock) -> Result<Answered, NotARecord> {
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or(NotARecord)?;
     let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| NotARecord)?;
     let (head, body) = rest.split_at_checked(length).ok_or(NotARecord)?;

@@ -187,7 +187,7 @@ async fn a_key_that_a_token_is_bound_to_rests_with_it() {
 }
 
 /// Begins a renewal of `prod`.
-pub(crate) fn begun(store: &Store, intent: &Intent, place: Place) -> Journal {
+pub(in crate::store) fn begun(store: &Store, intent: &Intent, place: Place) -> Journal {
     match store.begin_rotation(&name("prod"), intent, place).unwrap() {
         Begun::Ready(journal) => journal,
         Begun::Overtaken(record) => panic!("generation {} rests", record.generation),
@@ -195,7 +195,7 @@ pub(crate) fn begun(store: &Store, intent: &Intent, place: Place) -> Journal {
 }
 
 /// Returns an intent about a generation.
-pub(crate) fn intent(machine: &Machine, generation: u64, presentations: u32) -> Intent {
+pub(in crate::store) fn intent(machine: &Machine, generation: u64, presentations: u32) -> Intent {
     let doubt = Doubt { presentations, since: machine.clock.now().moment };
     Intent {
         generation,
@@ -207,7 +207,7 @@ pub(crate) fn intent(machine: &Machine, generation: u64, presentations: u32) -> 
 }
 
 /// Returns an answer with a body.
-pub(crate) fn answered(machine: &Machine, body: &[u8]) -> Answered {
+pub(in crate::store) fn answered(machine: &Machine, body: &[u8]) -> Answered {
     let terms = Terms {
         purpose: Purpose::Own,
         sent_at: machine.clock.now().moment,
