@@ -24,10 +24,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("api", &["clock", "token", "flyte", "grant", "account", "store", "cache"]),
     ("config", &["token", "oauth", "flyte", "grant", "account", "store"]),
     // The doorway of the fuzz targets, which nobody else has: it reaches wherever bytes come in.
-    (
-        "fuzzing",
-        &["clock", "token", "oauth", "flyte", "grant", "account", "store", "cache", "api", "config"],
-    ),
+    ("fuzzing", &["clock", "token", "oauth", "flyte", "grant", "account", "store", "cache", "api", "config"]),
 ];
 
 /// The longest file, tests apart: what one can read in one sitting.
@@ -41,6 +38,13 @@ const NEVER: [&str; 4] = ["todo!(", "unimplemented!(", "#[ignore", "[allow("];
 
 /// What no test of this package may say: it waits for the thing itself (`tests/src/patience.rs`).
 const SLEEPS: [&str; 3] = ["thread::sleep", "time::sleep", "sleep_until"];
+
+/// The one module that may hold `unsafe`: memory that is locked and wiped cannot be had without.
+const UNSAFE_MODULE: &str = "daemon/src/secret";
+
+/// How `unsafe` begins, and how the lint against it is lifted. Forbidding it is no lifting.
+const UNSAFE: [&str; 6] =
+    ["unsafe {", "unsafe fn", "unsafe impl", "unsafe trait", "unsafe extern", "(unsafe_code"];
 
 /// Crates that show web pages inside of a program (RFC 8252 §8.12): a login belongs into the person's own browser.
 const WEB_VIEWS: [&str; 8] =
@@ -226,6 +230,18 @@ fn no_story_sleeps() {
 }
 
 #[test]
+fn one_module_at_most_is_unsafe() {
+    holds(unsafety);
+    breaks(unsafety, "daemon/src/token.rs", "let all = unsafe { look(pointer) };");
+    breaks(unsafety, "client-shim/src/main.rs", "unsafe impl Send for Token {}");
+    breaks(unsafety, "tests/it/login.rs", "#![expect(unsafe_code, reason = \"quicker\")]");
+    breaks(unsafety, "protocol/src/token.rs", "#[expect(\n    unsafe_code,\n    reason = \"quicker\"\n)]");
+    allows(unsafety, "daemon/src/secret/memory.rs", "unsafe { lock(start) }");
+    allows(unsafety, "client-shim/src/main.rs", "#![forbid(unsafe_code)]\n// Nothing unsafe { } here.");
+    allows(unsafety, "tests/tidy.rs", "unsafe {}");
+}
+
+#[test]
 fn no_page_is_shown_inside_of_a_program_8252_1() {
     holds(web_views);
     breaks(web_views, "Cargo.lock", "[[package]]\nname = \"wry\"\nversion = \"0.1.0\"");
@@ -372,6 +388,21 @@ fn sleeping(tree: &[Source]) -> Vec<String> {
         SLEEPS
             .iter()
             .find(|word| concerns && !source.is_this() && source.text.contains(**word))
+            .map(|word| format!("has {word}"))
+    })
+}
+
+fn unsafety(tree: &[Source]) -> Vec<String> {
+    complaints(tree, |source| {
+        let below = source.path.strip_prefix(UNSAFE_MODULE);
+        let may = source.is_this() || below.is_some_and(|rest| rest.starts_with(['.', '/']));
+        let lines = source.text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        // Without its spaces: an attribute may run over several lines.
+        let code: String = lines.flat_map(str::split_whitespace).collect();
+        let code = code.replace("forbid(unsafe_code", "");
+        UNSAFE
+            .iter()
+            .find(|word| !may && code.contains(&word.replace(' ', "")))
             .map(|word| format!("has {word}"))
     })
 }
