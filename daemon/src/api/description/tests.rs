@@ -119,6 +119,18 @@ async fn an_error_of_the_http_library_has_the_form_of_all_errors() {
     }
 }
 
+#[tokio::test]
+async fn an_error_that_quotes_the_request_cannot_steer_a_terminal() {
+    for path in ["/v1/accounts/a/login?flow=%1b[2J%e2%80%ae", "/v1/accounts/a/login?%1b=1"] {
+        let answer = answer("POST", path).await;
+        assert_eq!(answer.status(), 400, "{path}");
+        let error: ErrorBody = serde_json::from_value(body(answer).await).unwrap();
+        assert!(error.message.contains("unknown"), "{path}: {}", error.message);
+        let is_harmful = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!error.message.contains(is_harmful), "{path}: {:?}", error.message);
+    }
+}
+
 #[test]
 fn the_types_of_the_protocol_are_what_the_document_says() {
     for (name, value) in examples() {
