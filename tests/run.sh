@@ -19,14 +19,19 @@ tests/real/install.sh
 
 step 'format'
 cargo fmt --all --check
+cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 
 if command -v cargo-deny >/dev/null; then
     step 'licences, sources and duplicates of dependencies'
     cargo deny --workspace --config .deny.toml check bans licenses sources
+    cargo deny --manifest-path tests/fuzz/Cargo.toml --config .deny.toml check licenses sources
 fi
 
 step 'lints'
 cargo clippy --workspace --all-targets -- -D warnings
+# They are run by a command of their own, tests/fuzz/run.sh, and must still fit what they fuzz.
+RUSTFLAGS='--cfg fuzzing' CARGO_TARGET_DIR=target/fuzz \
+    cargo clippy --locked --manifest-path tests/fuzz/Cargo.toml --bins -- -D warnings
 
 step 'programs'
 cargo build -p keyfob-daemon -p keyfob --bins
