@@ -28,6 +28,7 @@ mod lock;
 mod login;
 mod lost_answer;
 mod oidc_provider;
+mod openapi;
 mod outage;
 mod policy;
 mod process;

@@ -24,6 +24,7 @@ install_debian_packages() {
     need dbus has dbus-daemon
     need dbus-bin has dbus-send
     need dbus-user-session test -e /usr/lib/systemd/user/dbus.socket
+    need g++ has c++
     need gcc has cc
     need gdb has gcore
     need libc6-dev test -e /usr/include/stdio.h
@@ -45,16 +46,16 @@ install_debian_packages() {
     $sudo apt-get install -qq -y --no-install-recommends "${missing[@]}"
 }
 
-# flytekit, flyteidl, grpc, and node: Debian 12 has a node that is too old for oidc-provider.
+# Makes a virtual environment below target/real of a file with requirements.
 install_python_packages() {
-    local wanted=tests/real/requirements.txt installed=$REAL/venv/requirements.txt
-    if cmp -s "$wanted" "$installed"; then
+    local wanted=tests/real/$1 venv=$REAL/$2
+    if cmp -s "$wanted" "$venv/requirements.txt"; then
         return
     fi
-    echo 'installing flytekit and node'
-    python3 -m venv --clear "$REAL/venv"
-    "$REAL/venv/bin/pip" install --quiet --disable-pip-version-check --retries 5 -r "$wanted"
-    cp "$wanted" "$installed"
+    echo "installing $3"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --retries 5 -r "$wanted"
+    cp "$wanted" "$venv/requirements.txt"
 }
 
 # oidc-provider.
@@ -79,6 +80,9 @@ add_rust_target() {
 }
 
 install_debian_packages
-install_python_packages
+# Node is from there, too: Debian 12 has one that is too old for oidc-provider.
+install_python_packages requirements.txt venv 'flytekit and node'
+# Not beside flytekit: each has its own idea of which versions of what they share are good.
+install_python_packages schemathesis.txt schemathesis schemathesis
 install_node_packages
 add_rust_target

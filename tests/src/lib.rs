@@ -33,6 +33,7 @@ pub mod programs;
 pub mod proxy;
 pub mod random;
 pub mod raw_server;
+pub mod relay;
 pub mod resource_server;
 mod server;
 pub mod service_manager;
