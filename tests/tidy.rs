@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Which modules of the daemon each of its modules may use, beside itself. `main` and `lib` see all.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("failpoint", &[]),
     ("secret", &[]),
     ("clock", &[]),

@@ -318,7 +318,7 @@ impl TokenSource for FakeIssuer {
     fn adopt(&self, refresh: SecretString) -> Adoption {
         let issuer = self.clone();
         Box::pin(async move {
-            let refresh = RefreshToken::new(refresh, "https://i".to_owned());
+            let refresh = RefreshToken::new((&refresh).into(), "https://i".to_owned());
             match issuer.renew(Some(refresh.clone()), Wanted::Own).await? {
                 Renewal::Ready(rotation) => Ok((refresh, rotation)),
                 Renewal::Obtained(_) => panic!("it has a refresh token to present"),

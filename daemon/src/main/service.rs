@@ -104,8 +104,7 @@ async fn asked(mut stopping: watch::Receiver<()>) {
 async fn reload(api: &Arc<Api>, path: &Path, environment: &Environment) -> Result<ReloadReport, ErrorBody> {
     notification::reloading();
     let (of_reader, path, environment) = (Arc::clone(api), path.to_owned(), environment.clone());
-    let taken_over =
-        tokio::task::spawn_blocking(move || take_over(&of_reader, &path, &environment)).await;
+    let taken_over = tokio::task::spawn_blocking(move || take_over(&of_reader, &path, &environment)).await;
     notification::ready(&api.cache);
     taken_over.unwrap_or_else(|error| {
         tracing::error!(error = abnormal(&error), "a reload ended abnormally");

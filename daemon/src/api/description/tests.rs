@@ -19,6 +19,7 @@ use keyfob_protocol::daemon::{
 };
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use keyfob_protocol::import::{Donors, ForeignClient, ForeignSession, ForeignSessions, ImportRequest};
+use keyfob_protocol::lock::LockStatus;
 use keyfob_protocol::login::{LoginPrompt, LoginState, LoginStatus, PastedRedirect};
 use keyfob_protocol::token::{
     Header, RejectedToken, RejectionOutcome, RejectionReport, TokenKind, TokenResponse,
@@ -31,6 +32,8 @@ use tower_service::Service;
 
 use super::DESCRIPTION;
 use super::schema::misfit;
+use crate::api::audit::Audit;
+use crate::api::confirm::Confirmations;
 use crate::api::control::Control;
 use crate::api::{Api, paths, router};
 use crate::cache::TokenCache;
@@ -58,7 +61,13 @@ fn api(state: &TempDir) -> Arc<Api> {
     let sources = Box::new(|_: &_| unreachable!("there are no accounts"));
     let cache = TokenCache::new(Arc::new(store), sources, clock);
     let control = Control { orders: mpsc::channel(1).0, started_at: Timestamp::UNIX_EPOCH };
-    Arc::new(Api { cache, control, keyrings: Keyrings::new(None, None) })
+    Arc::new(Api {
+        cache,
+        control,
+        keyrings: Keyrings::new(None, None),
+        audit: Audit::default(),
+        confirmations: Confirmations::default(),
+    })
 }
 
 async fn answer(method: &str, path: &str) -> Response {
@@ -320,6 +329,7 @@ fn lists(at: Timestamp, error: &ErrorBody) -> Vec<AccountList> {
             accounts: (0..states.len()).map(account).collect(),
             default_account: Some("prod".parse().unwrap()),
             store: store(key),
+            lock: LockStatus::default(),
         })
         .collect()
 }

@@ -16,7 +16,7 @@ fn foreign() -> RefreshToken {
 /// Takes over the session of the other client. Returns how that ended.
 async fn import(world: &World) -> LoginProgress {
     world.issuer.set(|ledger| ledger.live = FOREIGN);
-    world.entry.import(foreign().secret).await.unwrap();
+    world.entry.import(FOREIGN.to_string().into()).await.unwrap();
     world.login_ends().await.login.clone()
 }
 
@@ -82,7 +82,7 @@ async fn has_its_last_try(world: &mut World) {
 async fn what_an_import_may_lose_is_written_down_before_it_is_presented() {
     let mut world = World::signed_in(|_| ()).await;
     world.issuer.set(|ledger| ledger.live = FOREIGN);
-    world.entry.import(foreign().secret).await.unwrap();
+    world.entry.import(FOREIGN.to_string().into()).await.unwrap();
     pass(SECOND / 2).await;
     assert_eq!(presented(&world), [FOREIGN]);
     let Left { intent, answered } = left(&world).unwrap();
@@ -198,10 +198,10 @@ async fn a_renewal_and_an_import_take_turns_with_the_journal() {
     let (world, asked) = in_mid_renewal().await;
     let is_about = |adopts: bool| left(&world).unwrap().intent.adopted.is_some() == adopts;
     assert!(is_about(false));
-    world.entry.import(foreign().secret).await.unwrap();
+    world.entry.import(FOREIGN.to_string().into()).await.unwrap();
     pass(SECOND).await;
     assert!(presented(&world) == [1] && is_about(false), "the journal of the renewal was written over");
-    assert!(matches!(world.entry.import(foreign().secret).await, Err(NoLogin::Exchanging)));
+    assert!(matches!(world.entry.import(FOREIGN.to_string().into()).await, Err(NoLogin::Exchanging)));
     // The answer to the renewal has been decided.
     world.issuer.set(|ledger| {
         ledger.live = FOREIGN;
@@ -231,7 +231,7 @@ async fn in_mid_renewal() -> (World, JoinHandle<Result<Served, Refusal>>) {
 async fn an_import_that_waits_for_its_turn_can_be_left_and_has_spent_nothing() {
     for is_cancelled in [true, false] {
         let (mut world, asked) = in_mid_renewal().await;
-        world.entry.import(foreign().secret).await.unwrap();
+        world.entry.import(FOREIGN.to_string().into()).await.unwrap();
         if is_cancelled {
             world.entry.cancel_login().await;
         } else {
@@ -248,7 +248,7 @@ async fn an_import_that_waits_for_its_turn_can_be_left_and_has_spent_nothing() {
 async fn a_logout_during_an_import_takes_its_tokens_back_and_leaves_nothing() {
     let mut world = World::signed_in(|_| ()).await;
     world.issuer.set(|ledger| ledger.live = FOREIGN);
-    world.entry.import(foreign().secret).await.unwrap();
+    world.entry.import(FOREIGN.to_string().into()).await.unwrap();
     pass(SECOND / 2).await;
     world.entry.log_out().await.unwrap();
     assert!(matches!(world.entry.view().login, LoginProgress::Cancelled));
