@@ -14,12 +14,16 @@ use keyfob_protocol::account::{
     AccessTokenStatus, AccountList, AccountState, AccountStatus, GrantKind, LastError, Persistence,
     RenewalStatus,
 };
+use keyfob_protocol::audit::{AuditEntry, AuditLog, AuditOutcome};
+use keyfob_protocol::confirmation::{
+    Answer, Confirmation, ConfirmationAnswer, ConfirmationList, ConfirmationReport,
+};
 use keyfob_protocol::daemon::{
     KeyKind, LogoutReport, ReloadReport, Revocation, StoreState, StoreStatus, Version,
 };
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use keyfob_protocol::import::{Donors, ForeignClient, ForeignSession, ForeignSessions, ImportRequest};
-use keyfob_protocol::lock::LockStatus;
+use keyfob_protocol::lock::{LockRequest, LockState, LockStatus};
 use keyfob_protocol::login::{LoginPrompt, LoginState, LoginStatus, PastedRedirect};
 use keyfob_protocol::token::{
     Header, RejectedToken, RejectionOutcome, RejectionReport, TokenKind, TokenResponse,
@@ -249,6 +253,8 @@ fn examples() -> Vec<(&'static str, Value)> {
         ("ForeignSessions", json(ForeignSessions { sessions: sessions.to_vec(), is_locked: true })),
         ("ReloadReport", json(ReloadReport { added: vec![name()], ..ReloadReport::default() })),
     ];
+    examples.extend(locks());
+    examples.extend(askers(at));
     for outcome in [RejectionOutcome::Renewed, RejectionOutcome::Superseded, RejectionOutcome::Unchanged] {
         examples.push(("RejectionReport", json(rejection(outcome))));
     }
@@ -263,6 +269,56 @@ fn examples() -> Vec<(&'static str, Value)> {
     }));
     examples.extend(lists(at, &error).into_iter().map(|list| ("AccountList", json(list))));
     examples
+}
+
+fn locks() -> Vec<(&'static str, Value)> {
+    let request = |passphrase| json!(LockRequest { passphrase });
+    let status = |state| json!(LockStatus { state, takes_passphrase: true });
+    vec![
+        ("LockRequest", request(None)),
+        ("LockRequest", request(Some("p".to_owned()))),
+        ("LockStatus", status(LockState::Open)),
+        ("LockStatus", status(LockState::Locked)),
+    ]
+}
+
+/// Returns what is said about programs that ask, with all that can be known of one and with nothing.
+fn askers(at: Timestamp) -> Vec<(&'static str, Value)> {
+    let text = |is_known: bool| is_known.then(|| "x".to_owned());
+    let entry = |outcome, is_known: bool| AuditEntry {
+        at,
+        account: "prod".parse().unwrap(),
+        outcome,
+        reason: text(is_known),
+        uid: 1000,
+        pid: is_known.then_some(7),
+        program: "/usr/bin/git".to_owned(),
+        unit: text(is_known),
+        kind: TokenKind::Access,
+        scope: text(is_known),
+        fingerprint: text(is_known),
+    };
+    let confirmation = |is_known: bool| Confirmation {
+        id: 1,
+        account: "prod".parse().unwrap(),
+        program: "/usr/bin/git".to_owned(),
+        pid: is_known.then_some(7),
+        unit: text(is_known),
+        wanted: vec!["read".to_owned()],
+        asked_at: at,
+    };
+    let answer = |answer, for_seconds| json!(ConfirmationAnswer { answer, for_seconds });
+    let report = |until| json!(ConfirmationReport { confirmation: confirmation(true), until });
+    let entries = vec![entry(AuditOutcome::Issued, true), entry(AuditOutcome::Denied, false)];
+    let confirmations = vec![confirmation(true), confirmation(false)];
+    vec![
+        ("AuditLog", json!(AuditLog { entries })),
+        ("ConfirmationList", json!(ConfirmationList { confirmations })),
+        ("ConfirmationAnswer", answer(Answer::Allow, Some(60))),
+        ("ConfirmationAnswer", answer(Answer::Deny, None)),
+        ("ConfirmationReport", report(Some(at))),
+        ("ConfirmationReport", report(None)),
+    ]
 }
 
 fn logins(at: Timestamp, error: &ErrorBody) -> Vec<LoginState> {
