@@ -57,7 +57,8 @@ fn a_crash_loses_a_login_of_a_strict_issuer_in_two_steps_alone_and_says_so_r1() 
 }
 
 #[test]
-fn a_panic_at_any_step_of_a_renewal_is_that_accounts_trouble_alone_and_costs_no_login_r6() {
+fn a_panic_at_any_step_of_a_renewal_is_that_accounts_trouble_alone_and_costs_no_login_and_tells_nothing_l6_r6()
+ {
     std::thread::scope(|scope| {
         for step in STEPS {
             scope.spawn(move || panic_at(step));
@@ -97,6 +98,9 @@ fn panic_at(step: &str) {
         daemon.api("GET", "/v1/accounts/prod/token?scope=all").status == 200
     });
     let ledger = issuer.ledger();
+
+    let log = daemon.log();
+    assert!(log.contains("keyfobd: panicked at ") && !log.contains("CANARY"), "{step}: {log}");
 
     daemon.kill();
     daemon.start_again();

@@ -7,6 +7,7 @@ mod authorization_code;
 mod autostart;
 mod browser;
 mod browser_login;
+mod canary;
 mod command;
 mod config;
 mod crash;

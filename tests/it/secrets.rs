@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 use std::time::Duration;
 
+use integration_tests::canary::walk;
 use integration_tests::config;
 use integration_tests::daemon::{Daemon, MORE_LIFE};
 use integration_tests::issuer::FakeIssuer;
@@ -141,15 +141,4 @@ fn leaks_at_rest(daemon: &Daemon) -> Vec<String> {
 
 fn has_secret(haystack: &[u8]) -> bool {
     haystack.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
-}
-
-fn walk(directory: &Path, visit: &mut impl FnMut(&Path)) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            walk(&entry.path(), visit);
-        } else {
-            visit(&entry.path());
-        }
-    }
 }

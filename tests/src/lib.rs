@@ -8,6 +8,7 @@
 
 pub mod browser;
 pub mod callers;
+pub mod canary;
 pub mod certificate;
 pub mod chromium;
 pub mod companion;

@@ -81,7 +81,8 @@ fn mappings(pid: u32) -> Vec<Mapping> {
             if let Some(last) = mappings.last_mut().filter(|_| flags.split(' ').any(|flag| flag == "lo")) {
                 last.place = Place::Locked;
             }
-            if !flags.split(' ').any(|flag| flag == "rd") {
+            // Nobody can have written a secret where nobody can write.
+            if !["rd", "wr"].iter().all(|wanted| flags.split(' ').any(|flag| flag == *wanted)) {
                 mappings.pop();
             }
         } else if let Some(mapping) = mapping(line) {
