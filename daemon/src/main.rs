@@ -22,6 +22,7 @@ mod service;
 #[path = "main/watchdog.rs"]
 mod watchdog;
 
+use std::alloc::System;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::net::UnixListener;
@@ -49,11 +50,16 @@ use keyfob_daemon::token::failure::told;
 use keyfob_protocol::paths::Paths;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
+use zeroizing_alloc::ZeroAlloc;
 
 use arguments::Arguments;
 use logging::Style;
 use service::Service;
 use watchdog::Watch;
+
+/// Overwrites what is freed: the copies of tokens that libraries leave in their buffers are out of our reach by then.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// The name of the store's key among the credentials that systemd hands over.
 const KEY_CREDENTIAL: &str = "keyfob-key";
