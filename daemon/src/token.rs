@@ -4,6 +4,7 @@
 
 pub mod answered;
 pub mod device_login;
+pub(crate) mod digest;
 pub mod failure;
 pub mod need;
 mod proof_key;
@@ -15,13 +16,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
-
 pub use crate::token::proof_key::ProofKey;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Moment;
 use crate::secret::LockedText;
+use crate::token::digest::sha256;
 
 /// An access token and its life.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ impl RefreshToken {
 
     /// Returns its SHA-256, which tells it from others and gives nothing away.
     pub fn hash(&self) -> [u8; 32] {
-        Sha256::digest(self.secret.expose_secret()).into()
+        sha256(&[self.secret.expose_secret().as_bytes()])
     }
 
     /// Tells whether it is the same token.

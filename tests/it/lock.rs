@@ -8,7 +8,7 @@ use integration_tests::config;
 use integration_tests::daemon::{Daemon, MORE_LIFE};
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::fault::{Endpoint, Point};
-use integration_tests::issuer::settings::Settings;
+use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::patience::{SOON, eventually};
 use integration_tests::process::Output;
 use integration_tests::{programs, shim};
@@ -17,6 +17,9 @@ use keyfob_protocol::daemon::{LogoutReport, ReloadReport, Revocation, StoreState
 use keyfob_protocol::error::{ErrorBody, ErrorCode, Exit};
 use keyfob_protocol::lock::{LockState, LockStatus};
 use rustix::process::Signal;
+
+/// Found nowhere but where it was brought.
+const PASSPHRASE: &str = "CANARY-PASSPHRASE";
 
 #[test]
 fn a_lock_keeps_everybody_out_and_an_unlock_brings_the_same_session_back() {
@@ -149,34 +152,34 @@ fn a_request_that_makes_no_sense_locks_nothing() {
 
 #[test]
 fn a_daemon_that_is_locked_has_no_secret_in_its_memory_l9() {
-    let issuer = FakeIssuer::start(short_lived());
-    let daemon = Daemon::start(&config::device_code(&issuer));
-    daemon.log_in("prod");
-    let retired = issuer.ledger().families[0].live().unwrap().token.clone();
-    let old_access = daemon.token("prod").access_token;
-    let access = daemon.renew("prod").access_token;
-    let refresh = issuer.ledger().families[0].live().unwrap().token.clone();
-    let hex = fs::read_to_string(daemon.home().path("state/keyfob/key")).unwrap().trim().to_owned();
-    let key: Vec<u8> = hex
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect();
-    let secrets = [
-        ("refresh token", refresh.as_bytes()),
-        ("key", &key),
-        ("key in hexadecimal", hex.as_bytes()),
-        ("access token", access.as_bytes()),
-        ("earlier refresh token", retired.as_bytes()),
-        ("earlier access token", old_access.as_bytes()),
-        ("passphrase", b"CANARY-PASSPHRASE".as_slice()),
-    ];
-    let open = copies(&daemon, &secrets);
-    assert!(open[0] > 0 && open[1] > 0 && open[3] > 0, "it finds nothing of what is there: {open:?}");
-    assert_eq!(with_passphrase(&daemon, "CANARY-PASSPHRASE", "lock --passphrase-stdin").status, 0);
-    let locked = copies(&daemon, &secrets);
-    for ((name, _), (open, locked)) in secrets.iter().zip(open.iter().zip(&locked)) {
-        println!("{name}: {open} while open, {locked} when locked");
+    // With the one the refresh token is a new one, with the other it has been presented.
+    for rotation in [Rotation::Strict, Rotation::Omitted] {
+        let issuer = FakeIssuer::start(Settings { rotation, ..short_lived() });
+        let daemon = Daemon::start(&config::device_code(&issuer));
+        daemon.log_in("prod");
+        let first = issuer.ledger().families[0].live().unwrap().token.clone();
+        let access = daemon.renew("prod").access_token;
+        let live = issuer.ledger().families[0].live().unwrap().token.clone();
+        let hex = fs::read_to_string(daemon.home().path("state/keyfob/key")).unwrap().trim().to_owned();
+        let pairs = hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
+        let key: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        let secrets = [
+            ("refresh token", live.as_bytes()),
+            ("key", &key),
+            ("key in hexadecimal", hex.as_bytes()),
+            ("first refresh token", first.as_bytes()),
+            ("access token", access.as_bytes()),
+            ("passphrase", PASSPHRASE.as_bytes()),
+        ];
+        let open = copies(&daemon, &secrets);
+        assert!(open[0] > 0 && open[1] > 0 && open[4] > 0, "it does not find what is there: {open:?}");
+        assert_eq!(with_passphrase(&daemon, PASSPHRASE, "lock --passphrase-stdin").status, 0);
+        let locked = copies(&daemon, &secrets);
+        let names = secrets.map(|(name, _)| name);
+        println!("copies of {names:?} under {rotation:?}: {open:?} while open, {locked:?} when locked");
+        assert_eq!(locked, [0; 6]);
+        assert_eq!(with_passphrase(&daemon, PASSPHRASE, "unlock --passphrase-stdin").status, 0);
+        assert_eq!(daemon.token("prod").access_token, access);
     }
 }
 

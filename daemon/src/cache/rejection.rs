@@ -17,10 +17,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use crate::clock::Moment;
 use crate::grant::Wanted;
+use crate::token::digest::sha256;
 
 /// Until then an asker may still be one of a burst that began together: a slow start of ten threads takes a second.
 const LEARNING: Duration = Duration::from_secs(5);
@@ -57,7 +56,7 @@ pub struct TokenHash([u8; 32]);
 impl TokenHash {
     /// Returns the hash of a token.
     pub fn of(token: &str) -> Self {
-        Self(Sha256::digest(token).into())
+        Self(sha256(&[token.as_bytes()]))
     }
 
     /// Reads the hexadecimal form.

@@ -7,11 +7,11 @@ use std::fmt;
 use std::str;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::secret::LockedKey;
 use crate::store::directory::FileError;
+use crate::token::digest::sha256;
 use crate::token::failure::Message;
 
 /// 256 random bits, under which tokens are sealed.
@@ -69,10 +69,7 @@ impl Key {
 
     /// Returns the name by which what is sealed tells its key.
     pub(crate) fn id(&self) -> KeyId {
-        let mut hash = Sha256::new();
-        hash.update(b"keyfob store key id\0");
-        hash.update(self.bytes());
-        let digest = hash.finalize();
+        let digest = sha256(&[b"keyfob store key id\0", self.bytes()]);
         let mut id = [0; KeyId::LENGTH];
         id.copy_from_slice(&digest[..KeyId::LENGTH]);
         KeyId(id)
