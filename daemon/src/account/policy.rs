@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn below() -> Allowed {
-        Allowed::Below("/opt/tools/".into(), Some("/srv/tools".into()))
+        Allowed::Below("/opt/tools".into(), Some("/srv/tools".into()))
     }
 
     #[test]
