@@ -266,6 +266,10 @@ fn neither_code_nor_verifier_nor_tokens_get_into_the_log() {
     for name in ["code", "code_verifier"] {
         assert!(!log.contains(exchange.parameter(name).unwrap()), "{name} is in the log");
     }
+    for name in ["state", "nonce", "code_challenge"] {
+        let authorization = issuer.ledger().authorizations[0].clone();
+        assert!(!log.contains(parameter(&authorization, name)), "{name} is in the log");
+    }
     assert!(!log.contains("CANARY"), "{log}");
 }
 
