@@ -21,7 +21,7 @@ use crate::arguments::confirm::ConfirmOptions;
 use crate::arguments::lock::Source;
 use crate::arguments::login::LoginOptions;
 use crate::arguments::mistake::{Mistake, nearest, repeated};
-use crate::arguments::setup::SetupOptions;
+use crate::arguments::setup::Subject;
 use crate::arguments::status::{Form, StatusOptions};
 use crate::arguments::token::TokenOptions;
 
@@ -39,7 +39,7 @@ pub(crate) enum Command {
     /// Answer for programs that wait to be allowed a token.
     Confirm(ConfirmOptions),
     /// Have another program use keyfob.
-    Setup(SetupOptions),
+    Setup(Subject),
     /// Have the daemon forget all secrets.
     Lock(Option<Source>, Start),
     /// Have it take them up again.
@@ -164,7 +164,7 @@ pub(crate) fn parse(arguments: &[OsString], account: Option<&OsStr>) -> Result<C
         Verb::Logout => Ok(Command::Logout(parsed.account(account)?, start)),
         Verb::Status => Ok(Command::Status(StatusOptions::read(&mut parsed)?, start)),
         Verb::Confirm => Ok(Command::Confirm(ConfirmOptions::read(&parsed)?)),
-        Verb::Setup => Ok(Command::Setup(SetupOptions::read(&mut parsed)?)),
+        Verb::Setup => Ok(Command::Setup(Subject::read(&mut parsed)?)),
         Verb::Lock => Ok(Command::Lock(lock::passphrase_to_set(&parsed)?, start)),
         Verb::Unlock => Ok(Command::Unlock(lock::passphrase_to_give(&parsed))),
         Verb::Reload => Ok(Command::Reload),

@@ -40,7 +40,7 @@ pub(crate) fn stop(client: &Client) -> Result<String, Failure> {
         Err(Error::Absent) => return Ok("keyfobd is not running\n".to_owned()),
         opened => opened.map_err(|error| client.unreachable(error))?,
     };
-    let answer = connection.ask(&version(), deadline).map_err(|error| client.unreachable(error))?;
+    let answer = connection.ask(&which(), deadline).map_err(|error| client.unreachable(error))?;
     if !answer.is_success() {
         return Err(Failure::refused(&answer));
     }
@@ -68,7 +68,7 @@ fn socket_is_left(client: &Client, pid: u32, deadline: Deadline) -> Result<Optio
             // A daemon that is going may hang up on us, or not answer any more.
             Err(_) => {}
             Ok(connection) => {
-                let answer = connection.ask(&version(), deadline);
+                let answer = connection.ask(&which(), deadline);
                 let now = answer.ok().and_then(|answer| client::read::<Version>(&answer).ok());
                 if let Some(now) = now.filter(|now| now.pid != pid) {
                     return Ok(Some(now.pid));
@@ -80,7 +80,12 @@ fn socket_is_left(client: &Client, pid: u32, deadline: Deadline) -> Result<Optio
     Err(Failure::StillRunning(pid))
 }
 
-fn version() -> Request {
+/// Asks the daemon which one it is.
+pub(crate) fn version(client: &Client) -> Result<Version, Failure> {
+    client.ask_for(&which(), Deadline::after(RELOADING))
+}
+
+fn which() -> Request {
     Request::new(Method::Get, "/v1/version")
 }
 

@@ -1,4 +1,5 @@
-//! `keyfob setup flyte`: a user of Flyte or Union moves over with one command, and back with another.
+//! `keyfob setup flyte`: a user of Flyte or Union moves over with one command, and back with another. `keyfob setup systemd`
+//! has a part of its own.
 //!
 //! Reads how a client signs in, makes an account of it, and has the client run `keyfob token`. Nothing of it is on the
 //! way of `keyfob token`. The thing to get wrong: the file belongs to a person, so every byte but the ones that must
@@ -18,6 +19,7 @@ mod section;
 mod settings;
 pub(crate) mod shell;
 pub(crate) mod surroundings;
+mod systemd;
 mod traps;
 mod undo;
 mod variables;
@@ -27,7 +29,7 @@ use std::path::Path;
 
 use keyfob_protocol::account::AccountName;
 
-use crate::arguments::setup::{Direction, Session, SetupOptions, Writing};
+use crate::arguments::setup::{Direction, Session, SetupOptions, Subject, Writing};
 use crate::client::Client;
 use crate::clock;
 use crate::connection;
@@ -48,13 +50,16 @@ use crate::setup::yaml::admin;
 /// Sets up, or undoes it, and returns what to tell. The daemon is started for taking over a session, and for nothing
 /// else.
 pub(crate) fn run(
-    options: &SetupOptions,
+    subject: &Subject,
     surroundings: &Surroundings,
     client: &Client,
 ) -> Result<String, Failure> {
-    match options.direction {
-        Direction::Setup => set_up(options, surroundings, client),
-        Direction::Undo => take_back(options, surroundings, &client.running()),
+    match subject {
+        Subject::Systemd(options) => systemd::run(options, surroundings, &client.running()),
+        Subject::Flyte(options) => match options.direction {
+            Direction::Setup => set_up(options, surroundings, client),
+            Direction::Undo => take_back(options, surroundings, &client.running()),
+        },
     }
 }
 

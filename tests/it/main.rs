@@ -40,6 +40,7 @@ mod resumption;
 mod secrets;
 mod session;
 mod setup;
+mod setup_systemd;
 mod setup_variables;
 mod share;
 mod socket;

@@ -53,7 +53,7 @@ pub(crate) enum Mistake {
         topic: &'static str,
     },
     /// What is to be set up is not said, or unknown.
-    #[error("{}: keyfob setup flyte; run: keyfob help setup", subject(.0))]
+    #[error("{}: keyfob setup flyte or keyfob setup systemd; run: keyfob help setup", subject(.0))]
     UnknownSubject(Option<String>),
     /// The option's value is no number.
     #[error("{option} takes a whole number of seconds, not {given}; run: keyfob help {topic}")]

@@ -119,6 +119,25 @@ pub(crate) enum Error {
         /// The file that it is of.
         path: PathBuf,
     },
+    /// There is no daemon that a unit could start.
+    #[error("there is no {}; install keyfobd beside keyfob, then run this again", .0.display())]
+    NoDaemon(PathBuf),
+    /// Nobody starts units here.
+    #[error(
+        "systemd runs no services of yours here: {0}; log in on the machine itself or over ssh, not by su or sudo; to write the units alone run: keyfob setup systemd --no-start"
+    )]
+    NoManager(String),
+    /// The manager refused.
+    #[error("systemctl --user {order}: {reason}; to go back run: keyfob setup systemd --undo")]
+    Systemctl {
+        /// What it should have done.
+        order: String,
+        /// Why it did not.
+        reason: String,
+    },
+    /// A path has characters that no unit can have.
+    #[error("{} cannot be written in a unit: use a directory with a name that is plain text", .0.display())]
+    Unspeakable(PathBuf),
     /// The file was changed since.
     #[error("{} was changed since the setup, so it is left as it is; compare it with {}", .path.display(), .backup.display())]
     EditedSince {
