@@ -44,7 +44,6 @@ use keyfob_daemon::grant::binding::Lessons;
 use keyfob_daemon::grant::program;
 use keyfob_daemon::oauth::http::Http;
 use keyfob_daemon::oauth::transport::Transport;
-use keyfob_daemon::secret::WipingAllocator;
 use keyfob_daemon::store::{Location, OpenError, Sources, Store};
 use keyfob_daemon::token::failure::told;
 use keyfob_protocol::paths::Paths;
@@ -77,9 +76,6 @@ const EXIT_FAILURE: u8 = 1;
 
 /// The configuration has mistakes: `EX_CONFIG` of sysexits, at which systemd does not start the daemon again.
 const EXIT_CONFIGURATION: u8 = 78;
-
-#[global_allocator]
-static ALLOCATOR: WipingAllocator = WipingAllocator;
 
 /// Whatever keeps the daemon from running, with the exit code that says so.
 struct Obstacle {

@@ -2,8 +2,8 @@
 //!
 //! Its pages are locked, so that they never reach a disk by way of swap; they are in no core and in no fork, and wiped when
 //! their owner goes. Copies share one place. The thing to get wrong is to call a secret wiped because it is in here: what
-//! others made of it on the way (a buffer of TLS, a line of JSON) is wiped when it is freed, by [`WipingAllocator`], and
-//! not before.
+//! others made of it on the way (a buffer of TLS, a line of JSON) is wiped when it is freed, by keyfobd's
+//! allocator, and not before.
 
 mod arena;
 #[expect(
@@ -20,7 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::secret::arena::Slot;
 
-pub use raw_memory::{WipingAllocator, wipe_variable};
+pub use raw_memory::wipe_variable;
 
 /// A secret text in locked memory.
 #[derive(Clone)]

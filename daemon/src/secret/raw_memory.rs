@@ -1,13 +1,10 @@
-//! What safe Rust cannot do: take pages from the system, wipe what is freed, and wipe the environment. The one module with
-//! `unsafe` in it.
+//! What safe Rust cannot do: take pages from the system, and wipe the environment. The one module with `unsafe` in it.
 //!
 //! Each `unsafe` says why it holds. The thing to get wrong: a compiler may leave out a write to memory that nobody reads
 //! again, which is what wiping is.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{CStr, OsStr, c_char};
 use std::fs;
-use std::hint::black_box;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
@@ -58,35 +55,6 @@ unsafe fn hide(start: *mut u8, length: usize) -> rustix::io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 unsafe fn hide(_: *mut u8, _: usize) -> rustix::io::Result<()> {
     Ok(())
-}
-
-/// The system's allocator, which wipes what is freed: libraries make copies of secrets that only they know of.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WipingAllocator;
-
-// SAFETY: all memory comes from the system's allocator and goes back to it as it came.
-unsafe impl GlobalAlloc for WipingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller promised us.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller promised us.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller promised that this much is there, and that nobody uses it any more.
-        unsafe {
-            ptr::write_bytes(start, 0, layout.size());
-            // Else the compiler may see that nobody reads these zeros.
-            black_box(start);
-            System.dealloc(start, layout);
-        }
-    }
-
-    // Without `realloc`, which is then made of the others: the system's own may move, and leave a copy behind.
 }
 
 unsafe extern "C" {
