@@ -16,6 +16,7 @@ use integration_tests::issuer::settings::{Rotation, Settings};
 use integration_tests::patience::{SOON, eventually};
 use integration_tests::process::{Output, Process, raise_descriptor_limit};
 use integration_tests::shim;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// Connections of one program, far beyond what it may have.
 const CONNECTIONS: usize = 5_000;
@@ -152,11 +153,7 @@ fn a_web_page_gets_nothing_and_no_request_hides_behind_another() {
 
 #[test]
 fn with_few_descriptors_500_clients_are_served_and_what_was_renewed_is_kept_c8() {
-    let issuer = FakeIssuer::start(Settings {
-        access_lifetime: Duration::from_secs(11),
-        rotation: Rotation::Strict,
-        ..Settings::default()
-    });
+    let issuer = short_lived();
     let home = Home::new();
     home.configure(&config::device_code(&issuer));
     home.launch_by("ulimit -n 64\nexec \"$@\"\n");
@@ -183,6 +180,38 @@ fn with_few_descriptors_500_clients_are_served_and_what_was_renewed_is_kept_c8()
     daemon.start_again();
     assert_eq!(daemon.token("prod").access_token, renewed, "what the renewal brought was not kept");
     assert_eq!(issuer.ledger().replayed().len(), 0);
+}
+
+#[test]
+fn a_limit_that_is_lowered_under_open_connections_ends_neither_the_daemon_nor_its_renewals_c8() {
+    raise_descriptor_limit();
+    let issuer = short_lived();
+    let daemon = Daemon::start(&config::device_code(&issuer));
+    daemon.log_in("prod");
+    let token = daemon.token("prod").access_token;
+    let mut many = callers::connect(&daemon.home().socket(), 2 * SHARE);
+    many.iter_mut().for_each(ask_on);
+    let pid = Pid::from_raw(i32::try_from(daemon.process().id()).unwrap());
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).unwrap();
+    eventually(SOON, "the token has expired", || !issuer.honours(&token));
+    let mut shim = shim::spawn(daemon.home(), &["token"]);
+    eventually(SOON, "a word in the log", || daemon.log().contains("cannot accept"));
+    drop(many);
+    let output = shim.wait();
+    assert_eq!(output.status, 0, "{output:?}");
+    assert!(issuer.honours(output.stdout.trim()), "{output:?}");
+    let complaints = daemon.log().lines().filter(|line| line.contains("cannot accept")).count();
+    assert!(complaints < 10, "{complaints} lines");
+    assert_eq!(issuer.ledger().replayed().len(), 0);
+}
+
+/// Tokens that live for a little longer than the ten seconds that lie between two renewals.
+fn short_lived() -> FakeIssuer {
+    FakeIssuer::start(Settings {
+        access_lifetime: Duration::from_secs(11),
+        rotation: Rotation::Strict,
+        ..Settings::default()
+    })
 }
 
 /// Asks, and reads the answer; the connection stays.

@@ -10,10 +10,13 @@ use std::path::Path;
 use integration_tests::config;
 use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
+use integration_tests::http::Request;
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::settings::Settings;
-use integration_tests::patience::SOON;
+use integration_tests::patience::{SOON, eventually};
 use integration_tests::plain_user::PlainUser;
+use integration_tests::process::Process;
+use integration_tests::programs;
 use integration_tests::shim;
 
 /// How often another user tries.
@@ -24,7 +27,7 @@ fn another_user_is_not_heard_even_where_the_socket_is_open_to_all_l1() {
     let Some(other) = PlainUser::other() else { return };
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start_in(home_of(PlainUser::one(), &issuer));
-    open_to_all(&daemon);
+    open_to_all(daemon.home());
     for _ in 0..ATTEMPTS {
         let mut stream = other.act(|| UnixStream::connect(daemon.home().socket())).unwrap();
         // The daemon may have hung up already.
@@ -93,17 +96,16 @@ fn a_shim_sends_nothing_to_a_server_of_another_user_l7() {
 #[test]
 fn in_a_namespace_that_maps_the_user_alone_the_user_is_known_and_others_are_not_l11() {
     let issuer = FakeIssuer::start(Settings::default());
-    // This is what PrivateUsers=yes does.
     let home = home_of(PlainUser::one(), &issuer);
-    home.launch_by("exec unshare --user --map-current-user \"$@\"\n");
-    let daemon = Daemon::start_in(home);
-    open_to_all(&daemon);
-    assert_eq!(shim::run(daemon.home(), &["status"]).status, 0);
+    // This is what PrivateUsers=yes does.
+    let daemon = within(&home, &["--user", "--map-current-user"]);
+    open_to_all(&home);
+    assert_eq!(shim::run(&home, &["status"]).status, 0);
     for other in [PlainUser::other()].into_iter().flatten() {
-        let mut stream = other.act(|| UnixStream::connect(daemon.home().socket())).unwrap();
+        let mut stream = other.act(|| UnixStream::connect(home.socket())).unwrap();
         drop(stream.write_all(b"GET /v1/accounts HTTP/1.1\r\nhost: keyfob\r\n\r\n"));
         assert_eq!(heard(&mut stream), b"");
-        assert!(daemon.log().contains("65534"), "{}", daemon.log());
+        assert!(daemon.stderr().contains("65534"), "{}", daemon.stderr());
     }
 }
 
@@ -112,13 +114,12 @@ fn a_program_without_a_pid_here_is_answered_all_the_same_l11() {
     let issuer = FakeIssuer::start(Settings::default());
     let home = home_of(PlainUser::one(), &issuer);
     // Whoever asks from outside of a pid namespace is process 0 in it, and so is a daemon for a shim in another one.
-    home.launch_by("exec unshare --user --map-current-user --pid --fork --kill-child \"$@\"\n");
-    let daemon = Daemon::start_in(home);
-    assert_eq!(shim::run(daemon.home(), &["status"]).status, 0);
-    let mut command = daemon.home().command("unshare");
-    let keyfob = integration_tests::programs::directory().join("keyfob");
+    let _daemon = within(&home, &["--user", "--map-current-user", "--pid", "--fork", "--kill-child"]);
+    assert_eq!(shim::run(&home, &["status"]).status, 0);
+    let mut command = home.command("unshare");
+    let keyfob = programs::directory().join("keyfob");
     command.args(["--user", "--map-current-user", "--pid", "--fork"]).arg(keyfob).arg("status");
-    let output = daemon.home().spawn_command(command).wait();
+    let output = home.spawn_command(command).wait();
     assert_eq!(output.status, 0, "{output:?}");
 }
 
@@ -126,8 +127,7 @@ fn a_program_without_a_pid_here_is_answered_all_the_same_l11() {
 fn where_all_users_look_alike_nobody_is_served_l11() {
     let issuer = FakeIssuer::start(Settings::default());
     let home = home_of(PlainUser::one(), &issuer);
-    home.launch_by("exec unshare --user \"$@\"\n");
-    let output = home.spawn("keyfobd", &[]).wait();
+    let output = start_within(&home, &["--user"]).wait();
     assert_eq!(output.status, 1, "{output:?}");
     assert!(output.stderr.contains("namespace"), "{}", output.stderr);
 }
@@ -138,9 +138,25 @@ fn home_of(user: PlainUser, issuer: &FakeIssuer) -> Home {
     home
 }
 
+/// Starts a daemon in namespaces of its own, and waits until it answers.
+fn within(home: &Home, namespaces: &[&str]) -> Process {
+    let mut daemon = start_within(home, namespaces);
+    let health = Request { method: "GET", path: "/healthz", headers: &[], body: "" };
+    eventually(SOON, "the daemon answers", || {
+        assert_eq!(daemon.ended(), None);
+        home.ask(&health).is_ok_and(|answer| answer.status == 200)
+    });
+    daemon
+}
+
+fn start_within(home: &Home, namespaces: &[&str]) -> Process {
+    let mut command = home.command("unshare");
+    command.args(namespaces).arg(programs::directory().join("keyfobd"));
+    home.spawn_command(command)
+}
+
 /// Lets everybody connect, as far as the file system is concerned.
-fn open_to_all(daemon: &Daemon) {
-    let home = daemon.home();
+fn open_to_all(home: &Home) {
     for (path, mode) in
         [("", 0o711), ("run", 0o711), ("run/keyfob", 0o711), ("run/keyfob/keyfob.sock", 0o777)]
     {
