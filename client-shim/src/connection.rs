@@ -172,14 +172,18 @@ impl Connection {
         }
         Ok(None)
     }
+
     /// Waits until an answer begins to arrive, and shuts others out before it is read: by then keyfobd has looked at who
     /// asks, which it cannot any more after that.
     fn arrived(&self) -> io::Result<()> {
         if !self.received.is_empty() {
             return Ok(());
         }
-        recv(&self.stream, &mut [0; 1], RecvFlags::PEEK)?;
-        hardening::shut()
+        match recv(&self.stream, &mut [0; 1], RecvFlags::PEEK)? {
+            // It was closed. Who asks a second time is looked at once more.
+            (_, 0) => Ok(()),
+            (_, _) => hardening::shut(),
+        }
     }
 }
 
