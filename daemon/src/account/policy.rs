@@ -88,6 +88,11 @@ pub enum NotAllowed {
 }
 
 impl Policy {
+    /// Tells whether anything depends on which program asks.
+    pub fn minds_who_asks(&self) -> bool {
+        self.programs.is_some() || self.units.is_some() || self.access == Access::Confirm
+    }
+
     /// Decides whether a program may ask for a token, if a person agrees where one has to.
     ///
     /// # Errors
@@ -193,6 +198,7 @@ mod tests {
         for asker in [asker("/usr/bin/git", None), Asker::unseen(None)] {
             assert_eq!(Policy::default().admits(&asker), Ok(()));
         }
+        assert!(!Policy::default().minds_who_asks());
         assert_eq!(Policy::default().admits_token(&Scope::parse("anything")), Ok(()));
         assert_eq!(Policy::default().admits_token(&Scope::default()), Ok(()));
     }
@@ -200,6 +206,7 @@ mod tests {
     #[test]
     fn a_list_of_programs_admits_those_alone() {
         let policy = programs([git(), below()]);
+        assert!(policy.minds_who_asks());
         for good in ["/usr/bin/git", "/opt/git/bin/git", "/opt/tools/x", "/opt/tools/a/b", "/srv/tools/x"] {
             assert_eq!(policy.admits(&asker(good, None)), Ok(()), "{good}");
         }

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::error::{ApiError, bad_request};
-use super::peer::{Claim, Peer};
+use super::peer::{Claim, Peer, Purpose};
 use crate::account::policy::Asker;
 use crate::clock::{Moment, Now};
 use questions::{Questions, Standing, Subject};
@@ -123,7 +123,7 @@ pub(super) async fn answer(
     let id: u64 = id.parse().map_err(|_| bad_request("a question has a number"))?;
     let now = api.cache.clock().now();
     let report = api.confirmations.questions().answer(id, answer, held, now).ok_or_else(no_such_question)?;
-    let by = peer.look(Claim::Program).asker;
+    let by = peer.look(Claim::Program, Purpose::Policy).asker;
     let Confirmation { account, program, .. } = &report.confirmation;
     tracing::info!(target: "audit", %account, program, ?answer, seconds = held.as_secs(), by = %by.program, by_pid = by.pid, "a question was answered");
     Ok(Json(report))

@@ -10,7 +10,7 @@ mod process;
 mod unit;
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
 
@@ -27,6 +27,17 @@ pub struct Peer {
     pub pid: Option<i32>,
     /// Holds on to the process, where that is possible.
     handle: Option<Arc<OwnedFd>>,
+    /// What was seen of it at its first request, for the audit.
+    noted: Arc<OnceLock<Asker>>,
+}
+
+/// What a look at a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be written down. Nothing depends on it, and it is looked at once for a connection.
+    Audit,
+    /// To decide by it.
+    Policy,
 }
 
 /// What a peer says that it is. It proves nothing: whatever it says, the program that counts is one that was seen.
@@ -53,21 +64,31 @@ pub(super) struct Seen {
 impl Peer {
     /// Looks at the program that a token is for: the one that runs the peer, if that is the token command, or else the
     /// peer.
+    pub(super) fn look(&self, claim: Claim, purpose: Purpose) -> Seen {
+        match (claim, purpose) {
+            (Claim::Program, Purpose::Audit) => {
+                let asker = self.noted.get_or_init(|| self.see(claim, purpose).asker).clone();
+                Seen { asker, consumer: None }
+            }
+            (Claim::TokenCommand, _) | (Claim::Program, Purpose::Policy) => self.see(claim, purpose),
+        }
+    }
+
     #[cfg(target_os = "linux")]
-    pub(super) fn look(&self, claim: Claim) -> Seen {
+    fn see(&self, claim: Claim, purpose: Purpose) -> Seen {
         let Some((pid, handle)) = self.pid.zip(self.handle.as_ref()) else { return self.unseen() };
         let behind = match claim {
-            Claim::TokenCommand => process::behind(pid),
+            Claim::TokenCommand => process::behind(pid, purpose),
             Claim::Program => None,
         };
-        let seen = behind.unwrap_or_else(|| Seen { asker: process::itself(pid), consumer: None });
+        let seen = behind.unwrap_or_else(|| Seen { asker: process::itself(pid, purpose), consumer: None });
         // Had it ended before, what was looked at might be another process by now.
         if process::lives(handle) { seen } else { self.unseen() }
     }
 
     /// Returns nobody: only `/proc` tells.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn look(&self, _claim: Claim) -> Seen {
+    fn see(&self, _claim: Claim, _purpose: Purpose) -> Seen {
         self.unseen()
     }
 
@@ -84,7 +105,7 @@ pub(super) fn own(stream: &Stream, uid: u32) -> Result<Peer, AcceptError> {
     match stream.inner().peer_cred() {
         Ok(peer) if peer.uid() == uid => {
             let pid = peer.pid().filter(|pid| *pid > 0);
-            Ok(Peer { uid, pid, handle: hold(stream, pid) })
+            Ok(Peer { uid, pid, handle: hold(stream, pid), noted: Arc::default() })
         }
         Ok(peer) => Err(AcceptError::Stranger { uid: Some(peer.uid()) }),
         Err(error) => {

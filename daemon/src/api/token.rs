@@ -20,7 +20,7 @@ use secrecy::ExposeSecret;
 
 use super::Api;
 use super::error::{self, ApiError, bad_request};
-use super::peer::{Claim, Peer, Seen};
+use super::peer::{Claim, Peer, Purpose, Seen};
 use super::policy::Case;
 use crate::cache::entry::{Asked, Entry, Told};
 use crate::cache::rejection::TokenHash;
@@ -48,8 +48,10 @@ pub(super) async fn token(
     let wait = Duration::from_secs(query.wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT));
     let asked = asked(query, &entry);
     let kind = asked.need.kind;
-    let Seen { asker, consumer } = peer.look(claim(&headers));
-    let case = Case { api: &api, account: entry.account(), peer: &peer, asker, asked: &asked };
+    let account = entry.account();
+    let purpose = if account.policy.minds_who_asks() { Purpose::Policy } else { Purpose::Audit };
+    let Seen { asker, consumer } = peer.look(claim(&headers), purpose);
+    let case = Case { api: &api, account, peer: &peer, asker, asked: &asked };
     let wait = case.admit(wait).await?;
     let answer = entry.token(asked.clone(), consumer, wait).await;
     let (view, now) = (entry.view(), api.cache.clock().now());

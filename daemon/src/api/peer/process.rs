@@ -3,7 +3,8 @@
 //! The thing to get wrong: a shell runs `keyfob token` for a person, or in a loop, without holding on to any token. It
 //! asks again because it was told to, not because a server refused something. For a policy it is a program like another.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -12,12 +13,15 @@ use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Seen, unit};
+use super::{Purpose, Seen, unit};
 use crate::account::policy::{Asker, Program};
 use crate::cache::rejection::Consumer;
 
 /// The name of the token command, as the kernel has it.
 const SHIM: &str = "keyfob";
+
+/// The longest text that is read: more than the groups of a process come to, unless its own is nested very deep.
+const MAX_TEXT: usize = 8 * 1024;
 
 /// What asks again without having been refused: shells, and programs that run commands by somebody else's order.
 const ORDERED: [&str; 26] = [
@@ -71,23 +75,23 @@ pub(super) fn lives(process: &OwnedFd) -> bool {
 }
 
 /// Returns a process as it is seen.
-pub(super) fn itself(pid: i32) -> Asker {
+pub(super) fn itself(pid: i32, purpose: Purpose) -> Asker {
     let name = || stat(pid).map(|process| process.name);
-    Asker { pid: Some(pid), program: program(pid, name), unit: unit(pid) }
+    Asker { pid: Some(pid), program: program(pid, purpose, name), unit: unit(pid) }
 }
 
 /// Returns who runs a token command, if that is what a process is. It counts by its name: whoever calls itself so is
 /// judged by the program that runs it, and so has nothing from it that the token command would not give it.
-pub(super) fn behind(command: i32) -> Option<Seen> {
+pub(super) fn behind(command: i32, purpose: Purpose) -> Option<Seen> {
     let is_command = |process: &Stat| process.name == SHIM;
     let parent = stat(command).filter(is_command)?.parent;
     let process = stat(parent);
     let name = || process.as_ref().map(|process| process.name.clone());
     // The unit is that of the command, which a service manager may run itself.
-    let asker = Asker { pid: Some(parent), program: program(parent, name), unit: unit(command) };
+    let asker = Asker { pid: Some(parent), program: program(parent, purpose, name), unit: unit(command) };
     // Had the parent ended in the meantime, the command would have another.
-    let is_same = stat(command).is_some_and(|now| is_command(&now) && now.parent == parent);
-    if !is_same {
+    let is_same = || stat(command).is_some_and(|now| is_command(&now) && now.parent == parent);
+    if purpose == Purpose::Policy && !is_same() {
         return Some(Seen { asker: Asker::unseen(Some(parent)), consumer: None });
     }
     let consumer = process.filter(is_on_its_own).map(|it| Consumer { pid: parent, started: it.started });
@@ -95,16 +99,16 @@ pub(super) fn behind(command: i32) -> Option<Seen> {
 }
 
 /// Returns what a process runs; its name where that is hidden, as it is where its user namespace is not ours.
-fn program(pid: i32, name: impl FnOnce() -> Option<String>) -> Program {
+fn program(pid: i32, purpose: Purpose, name: impl FnOnce() -> Option<String>) -> Program {
     let link = PathBuf::from(format!("/proc/{pid}/exe"));
     let Ok(path) = fs::read_link(&link) else { return Program::Unseen(name()) };
     let file = |path: &PathBuf| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-    let is_that_file = file(&link).is_some_and(|running| file(&path) == Some(running));
-    if is_that_file { Program::File(path) } else { Program::Elsewhere(path) }
+    let is_that_file = || file(&link).is_some_and(|running| file(&path) == Some(running));
+    if purpose == Purpose::Audit || is_that_file() { Program::File(path) } else { Program::Elsewhere(path) }
 }
 
 fn unit(pid: i32) -> Option<String> {
-    unit::of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+    unit::of(&text(&format!("/proc/{pid}/cgroup"))?)
 }
 
 /// Tells whether a process acts on its own, and is not the one that inherits orphans.
@@ -118,7 +122,15 @@ fn stat(pid: i32) -> Option<Stat> {
     if pid <= 1 {
         return None;
     }
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse(&text(&format!("/proc/{pid}/stat"))?)
+}
+
+/// Reads a file of `/proc`, which comes in one piece: the usual way of reading asks for its size and its end besides.
+fn text(path: &str) -> Option<String> {
+    let mut buffer = [0; MAX_TEXT];
+    let length = File::open(path).and_then(|mut file| file.read(&mut buffer)).ok()?;
+    // What is cut off could end in another word.
+    (length < MAX_TEXT).then(|| String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
 /// A name can hold anything, also parentheses and spaces: it ends with the last parenthesis.
@@ -160,18 +172,18 @@ mod tests {
 
     #[test]
     fn a_process_that_is_no_token_command_or_is_gone_has_nobody_behind_it() {
-        assert!(behind(own_pid()).is_none());
+        assert!(behind(own_pid(), Purpose::Policy).is_none());
         for nobody in [i32::MAX, 0, 1, -1] {
-            assert!(behind(nobody).is_none());
+            assert!(behind(nobody, Purpose::Policy).is_none());
         }
     }
 
     #[test]
     fn a_process_is_seen_with_its_file_and_one_that_is_gone_is_not() {
-        let asker = itself(own_pid());
+        let asker = itself(own_pid(), Purpose::Policy);
         assert_eq!(asker.program, Program::File(std::env::current_exe().unwrap()));
         assert_eq!(asker.pid, Some(own_pid()));
-        assert_eq!(itself(i32::MAX).program, Program::Unseen(None));
+        assert_eq!(itself(i32::MAX, Purpose::Policy).program, Program::Unseen(None));
     }
 
     #[test]
@@ -181,10 +193,14 @@ mod tests {
         copy_sleep(&file);
         let mut process = std::process::Command::new(&file).arg("60").spawn().unwrap();
         let pid = i32::try_from(process.id()).unwrap();
-        assert_eq!(itself(pid).program, Program::File(file.clone()));
+        assert_eq!(itself(pid, Purpose::Policy).program, Program::File(file.clone()));
         fs::remove_file(&file).unwrap();
         copy_sleep(&file);
-        assert!(matches!(itself(pid).program, Program::Elsewhere(_)), "{:?}", itself(pid));
+        assert!(
+            matches!(itself(pid, Purpose::Policy).program, Program::Elsewhere(_)),
+            "{:?}",
+            itself(pid, Purpose::Policy)
+        );
         process.kill().unwrap();
         process.wait().unwrap();
     }
