@@ -73,7 +73,7 @@ const DEAD_GRANTS: [&str; 6] = [
 
 /// The rules of the RFCs that a client has to keep, and what a login has to survive: what is checked, in a word, and as which
 /// test names it, at their end.
-const CHECKLIST: [(&str, &[&str]); 17] = [
+const CHECKLIST: [(&str, &[&str]); 20] = [
     (
         "RFC 6749, requests, answers and errors: forms, token types, lifetimes, scopes, rotation, state",
         &[
@@ -130,10 +130,24 @@ const CHECKLIST: [(&str, &[&str]); 17] = [
         &["k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"],
     ),
     (
+        "An issuer that means harm, or whatever stands before it: endless, dripping, compressed, redirecting, malformed and \
+         misleading answers, bad tokens, certificates, ID tokens, nonces and clocks",
+        &["i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9", "i10", "i11", "i12"],
+    ),
+    (
+        "A web page, another program or another user beside a login: forged callbacks, the port, one use of a code, swapped \
+         answers, hostile addresses and texts",
+        &["a1", "a2", "a3", "a4", "a5", "a6", "a7"],
+    ),
+    (
+        "Polls for a device code: never early, through restarts and suspends, and where they stop",
+        &["d_1", "d_2", "d_3"],
+    ),
+    (
         "What went wrong in programs like this: a storm of renewals (d1), an exchange dropped (d3) or made twice (d4), a \
          login lost to a portal (d5), a refusal without its words (d6), answers within the rules refused (d7), a stop \
-         in mid-answer (d8), all made to wait for one (d10)",
-        &["d1", "d3", "d4", "d5", "d6", "d7", "d8", "d10"],
+         in mid-answer (d8), a format made of an answer (d9), all made to wait for one (d10)",
+        &["d1", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10"],
     ),
 ];
 
