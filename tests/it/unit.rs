@@ -12,7 +12,9 @@ use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
 use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::settings::Settings;
+use integration_tests::patience::{SOON, eventually};
 use integration_tests::programs;
+use integration_tests::shim;
 use integration_tests::user_manager::{HOME, UserManager, source};
 use keyfob_protocol::account::Persistence;
 use keyfob_protocol::token::TokenResponse;
@@ -91,6 +93,74 @@ fn where_users_have_no_namespaces_the_drop_in_takes_back_what_needs_one() {
     }
     let status = manager.run("cat", &[&format!("/proc/{pid}/status")]);
     assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
+}
+
+#[test]
+fn systemd_replaces_a_daemon_that_hangs_and_whoever_waited_is_answered_o2() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let home = furnished(&issuer);
+    let manager = UserManager::start(&home);
+    manager.install();
+    manager.amend("watchdog.conf", "[Service]\nWatchdogSec=3\n");
+    manager.systemctl(&["start", "keyfobd.socket"]);
+    let daemon = Daemon::run_by_another(home);
+    daemon.log_in("prod");
+    let token = daemon.token("prod").access_token;
+    let pid = manager.property("keyfobd.service", "MainPID");
+    manager.run("kill", &["-s", "STOP", &pid]);
+    // It asks while nobody answers.
+    assert_eq!(manager.run(".local/bin/keyfob", &["token", "--no-autostart"]).trim_end(), token);
+    assert_eq!(manager.property("keyfobd.service", "NRestarts"), "1");
+    assert_ne!(manager.property("keyfobd.service", "MainPID"), pid);
+}
+
+#[test]
+fn a_reload_by_systemd_takes_over_the_configuration_o3() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let home = furnished(&issuer);
+    let manager = UserManager::start(&home);
+    manager.install();
+    manager.systemctl(&["start", "keyfobd.socket", "keyfobd.service"]);
+    let daemon = Daemon::run_by_another(home);
+    daemon.home().configure(&(config::device_code(&issuer) + &config::account("other", &issuer)));
+    manager.systemctl(&["reload", "keyfobd.service"]);
+    let status = || manager.property("keyfobd.service", "StatusText");
+    eventually(SOON, "systemd hears of it", || status() == "2 accounts");
+    assert_eq!(manager.property("keyfobd.service", "ActiveState"), "active");
+    assert_eq!(daemon.account("other").name.as_str(), "other");
+}
+
+#[test]
+fn an_upgrade_under_load_costs_no_client_an_error_o4() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let home = furnished(&issuer);
+    let manager = UserManager::start(&home);
+    manager.install();
+    manager.systemctl(&["start", "keyfobd.socket"]);
+    let daemon = Daemon::run_by_another(home);
+    daemon.log_in("prod");
+    let token = daemon.token("prod").access_token + "\n";
+    // Another file in the place of the program, as an upgrade leaves it.
+    fs::copy(programs::directory().join("keyfobd"), daemon.home().path("upgraded")).unwrap();
+    let clients = |count: usize| -> Vec<_> {
+        (0..count).map(|_| shim::spawn(daemon.home(), &["token", "--no-autostart"])).collect()
+    };
+    let mut asking = clients(50);
+    manager.amend("upgrade.conf", "[Service]\nExecStart=\nExecStart=%h/upgraded\n");
+    let before = manager.property("keyfobd.service", "MainPID");
+    manager.systemctl(&["restart", "--no-block", "keyfobd.service"]);
+    asking.extend(clients(50));
+    for client in &mut asking {
+        let output = client.wait();
+        assert_eq!((output.status, output.stdout), (0, token.clone()), "{}", output.stderr);
+    }
+    eventually(SOON, "the upgrade", || {
+        let now = manager.property("keyfobd.service", "MainPID");
+        now != before
+            && now != "0"
+            && manager.run("readlink", &[&format!("/proc/{now}/exe")]).contains("upgraded")
+    });
+    assert_eq!(daemon.token("prod").access_token + "\n", token);
 }
 
 /// Prints what is forbidden to it, and what its argument has become.
