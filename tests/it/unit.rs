@@ -224,7 +224,7 @@ fn analyze(home: &Home, arguments: &[&str]) -> Output {
 
 /// Tells whether nothing can be written at a mount point, the last one there.
 fn is_read_only(mounts: &str, point: &str) -> bool {
-    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let last = fields.filter(|fields| fields[1] == point).next_back();
+    let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let last = fields.rfind(|fields| fields[1] == point);
     last.is_some_and(|fields| fields[3].split(',').any(|option| option == "ro"))
 }

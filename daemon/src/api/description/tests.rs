@@ -369,12 +369,13 @@ fn lists(at: Timestamp, error: &ErrorBody) -> Vec<AccountList> {
         grant: grants[index % grants.len()],
         issuer: "https://i".to_owned(),
         state: states[index],
-        access_token: (index % 2 == 0).then_some(AccessTokenStatus { issued_at: at, expires_at: None }),
+        access_token: (index.is_multiple_of(2))
+            .then_some(AccessTokenStatus { issued_at: at, expires_at: None }),
         renewal: renewals[index % renewals.len()],
-        persistence: if index % 2 == 0 { Persistence::Durable } else { Persistence::Volatile },
-        persistence_note: (index % 2 == 1).then(|| "n".to_owned()),
+        persistence: if index.is_multiple_of(2) { Persistence::Durable } else { Persistence::Volatile },
+        persistence_note: (!index.is_multiple_of(2)).then(|| "n".to_owned()),
         login: LoginState::Idle,
-        last_error: (index % 2 == 0).then(|| LastError { at, error: error.clone() }),
+        last_error: (index.is_multiple_of(2)).then(|| LastError { at, error: error.clone() }),
         dropped: 0,
         warnings: vec!["w".to_owned()],
     };
