@@ -121,9 +121,6 @@ impl Home {
             command.env("PATH", path);
         }
         command.envs(self.extra.iter().map(|(name, value)| (name, value)));
-        if let Some(user) = self.user {
-            user.run(&mut command);
-        }
         command
     }
 
