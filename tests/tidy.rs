@@ -73,7 +73,7 @@ const DEAD_GRANTS: [&str; 6] = [
 
 /// The rules of the RFCs that a client has to keep, and what a login has to survive: what is checked, in a word, and as which
 /// test names it, at their end.
-const CHECKLIST: [(&str, &[&str]); 20] = [
+const CHECKLIST: [(&str, &[&str]); 23] = [
     (
         "RFC 6749, requests, answers and errors: forms, token types, lifetimes, scopes, rotation, state",
         &[
@@ -144,10 +144,20 @@ const CHECKLIST: [(&str, &[&str]); 20] = [
         &["d_1", "d_2", "d_3"],
     ),
     (
-        "What went wrong in programs like this: a storm of renewals (d1), an exchange dropped (d3) or made twice (d4), a \
+        "Other users, other programs of the user, and our own slips: strangers and impostors at the socket, what lies in its \
+         way, double starts, memory, cores, logs, what is handed over, namespaces, programs that mean harm",
+        &["l1", "l2", "l3", "l4", "l5", "l6", "l7", "l9", "l10", "l11", "l12"],
+    ),
+    ("Too few descriptors for all who come", &["c8"]),
+    (
+        "Units that restrict, a watchdog that proves something, what systemd is told, upgrades, broken reloads",
+        &["o1", "o2", "o3", "o4", "o5"],
+    ),
+    (
+        "What went wrong in programs like this: a storm of renewals (d1), one silent client in the way of all (d2), an exchange dropped (d3) or made twice (d4), a \
          login lost to a portal (d5), a refusal without its words (d6), answers within the rules refused (d7), a stop \
          in mid-answer (d8), a format made of an answer (d9), all made to wait for one (d10)",
-        &["d1", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10"],
+        &["d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10"],
     ),
 ];
 
