@@ -154,9 +154,10 @@ const CHECKLIST: [(&str, &[&str]); 23] = [
         &["o1", "o2", "o3", "o4", "o5"],
     ),
     (
-        "What went wrong in programs like this: a storm of renewals (d1), one silent client in the way of all (d2), an exchange dropped (d3) or made twice (d4), a \
-         login lost to a portal (d5), a refusal without its words (d6), answers within the rules refused (d7), a stop \
-         in mid-answer (d8), a format made of an answer (d9), all made to wait for one (d10)",
+        "What went wrong in programs like this: a storm of renewals (d1), one silent client in the way of all (d2), an \
+         exchange dropped (d3) or made twice (d4), a login lost to a portal (d5), a refusal without its words (d6), \
+         answers within the rules refused (d7), a stop in mid-answer (d8), a format made of an answer (d9), all made to \
+         wait for one (d10)",
         &["d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10"],
     ),
 ];
