@@ -62,6 +62,12 @@ pub(super) struct Seen {
 }
 
 impl Peer {
+    /// Returns a peer of which nothing but its user is known.
+    #[cfg(fuzzing)]
+    pub(crate) fn unknown(uid: u32) -> Self {
+        Self { uid, pid: None, handle: None }
+    }
+
     /// Looks at the program that a token is for: the one that runs the peer, if that is the token command, or else the
     /// peer.
     pub(super) fn look(&self, claim: Claim, purpose: Purpose) -> Seen {

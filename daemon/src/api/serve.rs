@@ -22,6 +22,7 @@ use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
 use crate::api::error::ApiError;
@@ -149,8 +150,18 @@ impl Drop for Visit {
     }
 }
 
+/// Answers on a connection that counts.
+async fn attend(stream: Stream, peer: Peer, router: Router, closing: watch::Receiver<()>, _visit: Visit) {
+    converse(stream, peer, router, closing).await;
+}
+
 /// Answers on one connection, until either side has enough.
-async fn attend(stream: Stream, peer: Peer, router: Router, mut closing: watch::Receiver<()>, _visit: Visit) {
+pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: Peer,
+    router: Router,
+    mut closing: watch::Receiver<()>,
+) {
     let (turn, pid) = (Arc::new(Turn::default()), peer.pid);
     let io = TokioIo::new(Paced::new(stream, Arc::clone(&turn)));
     let answer = service_fn(move |asked| {

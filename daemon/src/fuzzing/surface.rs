@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::connect_info::MockConnectInfo;
 use keyfob_protocol::daemon::ReloadReport;
-use tokio::sync::mpsc;
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, watch};
 
 use crate::account::registry::Registry;
 use crate::account::{Account, Means};
+use crate::api::audit::Audit;
+use crate::api::confirm::Confirmations;
 use crate::api::control::{Control, MAX_ORDERS, Order};
 use crate::api::peer::Peer;
-use crate::api::{self, Api};
+use crate::api::{self, Api, serve};
 use crate::cache::TokenCache;
 use crate::clock::Clock;
 use crate::flyte::discovery::Discoveries;
@@ -61,9 +63,17 @@ pub fn serve(config: &str, state: &Path) -> Router {
     let (orders, given) = mpsc::channel(MAX_ORDERS);
     tokio::spawn(heed(given));
     let control = Control { orders, started_at };
-    let api = Arc::new(Api { cache, control, keyrings: Keyrings::new(None, None) });
-    let peer = Peer { uid: rustix::process::getuid().as_raw(), pid: None };
-    api::router(api).layer(MockConnectInfo(peer))
+    let (audit, confirmations) = (Audit::default(), Confirmations::default());
+    let api = Api { cache, control, keyrings: Keyrings::new(None, None), audit, confirmations };
+    api::router(Arc::new(api))
+}
+
+/// Lets the API answer on one connection, as it does on one of the socket, until either side has enough.
+pub async fn converse(router: Router, stream: DuplexStream) {
+    let peer = Peer::unknown(rustix::process::getuid().as_raw());
+    // Nobody stops the daemon.
+    let (_stop, stopping) = watch::channel(());
+    serve::converse(stream, peer, router, stopping).await;
 }
 
 fn record(account: &Account, clock: &Clock) -> Record {

@@ -9,9 +9,6 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use keyfob_daemon::fuzzing::surface::{self, REFRESH_TOKEN};
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use libfuzzer_sys::fuzz_target;
@@ -80,11 +77,7 @@ fuzz_target!(|data: &[u8]| {
 /// Returns all that comes back.
 async fn exchange(router: Router, data: &[u8]) -> Vec<u8> {
     let (client, server) = tokio::io::duplex(64 * 1024);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(30))
-        .serve_connection(TokioIo::new(server), TowerToHyperService::new(router));
-    let served = tokio::spawn(async { drop(connection.await) });
+    let served = tokio::spawn(surface::converse(router, server));
     let (mut answers, mut requests) = tokio::io::split(client);
     let mut received = Vec::new();
     let asked = async {
