@@ -65,13 +65,8 @@ fn api(state: &TempDir) -> Arc<Api> {
     let sources = Box::new(|_: &_| unreachable!("there are no accounts"));
     let cache = TokenCache::new(Arc::new(store), sources, clock);
     let control = Control { orders: mpsc::channel(1).0, started_at: Timestamp::UNIX_EPOCH };
-    Arc::new(Api {
-        cache,
-        control,
-        keyrings: Keyrings::new(None, None),
-        audit: Audit::default(),
-        confirmations: Confirmations::default(),
-    })
+    let (audit, confirmations) = (Audit::default(), Confirmations::default());
+    Arc::new(Api { cache, control, keyrings: Keyrings::new(None, None), audit, confirmations })
 }
 
 async fn answer(method: &str, path: &str) -> Response {
@@ -263,6 +258,28 @@ fn examples() -> Vec<(&'static str, Value)> {
     {
         examples.push(("LogoutReport", json(logout(revocation))));
     }
+    for state in [LockState::Open, LockState::Locked] {
+        examples.push(("LockStatus", json(LockStatus { state, takes_passphrase: true })));
+    }
+    for passphrase in [None, Some("p".to_owned())] {
+        examples.push(("LockRequest", json(LockRequest { passphrase })));
+    }
+    examples.extend(requests_for_tokens(at).into_iter().map(|log| ("AuditLog", json(log))));
+    for (answer, for_seconds) in [(Answer::Allow, Some(60)), (Answer::Deny, None)] {
+        examples.push(("ConfirmationAnswer", json(ConfirmationAnswer { answer, for_seconds })));
+    }
+    let confirmation = Confirmation {
+        id: 1,
+        account: name(),
+        program: "/usr/bin/git".to_owned(),
+        pid: Some(7),
+        unit: Some("u.service".to_owned()),
+        wanted: vec!["scope a".to_owned()],
+        asked_at: at,
+    };
+    let confirmations = vec![confirmation.clone()];
+    examples.push(("ConfirmationList", json(ConfirmationList { confirmations })));
+    examples.push(("ConfirmationReport", json(ConfirmationReport { confirmation, until: Some(at) })));
     examples.extend(logins(at, &error).into_iter().map(|login| {
         let warning = Some("w".to_owned());
         ("LoginStatus", json(LoginStatus { account: name(), revision: 1, login, warning }))
@@ -271,54 +288,22 @@ fn examples() -> Vec<(&'static str, Value)> {
     examples
 }
 
-fn locks() -> Vec<(&'static str, Value)> {
-    let request = |passphrase| json!(LockRequest { passphrase });
-    let status = |state| json!(LockStatus { state, takes_passphrase: true });
-    vec![
-        ("LockRequest", request(None)),
-        ("LockRequest", request(Some("p".to_owned()))),
-        ("LockStatus", status(LockState::Open)),
-        ("LockStatus", status(LockState::Locked)),
-    ]
-}
-
-/// Returns what is said about programs that ask, with all that can be known of one and with nothing.
-fn askers(at: Timestamp) -> Vec<(&'static str, Value)> {
-    let text = |is_known: bool| is_known.then(|| "x".to_owned());
-    let entry = |outcome, is_known: bool| AuditEntry {
+fn requests_for_tokens(at: Timestamp) -> Vec<AuditLog> {
+    let entry = |outcome, known: Option<&str>| AuditEntry {
         at,
         account: "prod".parse().unwrap(),
         outcome,
-        reason: text(is_known),
+        reason: known.map(str::to_owned),
         uid: 1000,
-        pid: is_known.then_some(7),
-        program: "/usr/bin/git".to_owned(),
-        unit: text(is_known),
+        pid: known.map(|_| 7),
+        program: "(git)".to_owned(),
+        unit: known.map(str::to_owned),
         kind: TokenKind::Access,
-        scope: text(is_known),
-        fingerprint: text(is_known),
+        scope: known.map(str::to_owned),
+        fingerprint: known.map(str::to_owned),
     };
-    let confirmation = |is_known: bool| Confirmation {
-        id: 1,
-        account: "prod".parse().unwrap(),
-        program: "/usr/bin/git".to_owned(),
-        pid: is_known.then_some(7),
-        unit: text(is_known),
-        wanted: vec!["read".to_owned()],
-        asked_at: at,
-    };
-    let answer = |answer, for_seconds| json!(ConfirmationAnswer { answer, for_seconds });
-    let report = |until| json!(ConfirmationReport { confirmation: confirmation(true), until });
-    let entries = vec![entry(AuditOutcome::Issued, true), entry(AuditOutcome::Denied, false)];
-    let confirmations = vec![confirmation(true), confirmation(false)];
-    vec![
-        ("AuditLog", json!(AuditLog { entries })),
-        ("ConfirmationList", json!(ConfirmationList { confirmations })),
-        ("ConfirmationAnswer", answer(Answer::Allow, Some(60))),
-        ("ConfirmationAnswer", answer(Answer::Deny, None)),
-        ("ConfirmationReport", report(Some(at))),
-        ("ConfirmationReport", report(None)),
-    ]
+    let log = |outcome| AuditLog { entries: vec![entry(outcome, None), entry(outcome, Some("k"))] };
+    vec![log(AuditOutcome::Issued), log(AuditOutcome::Denied)]
 }
 
 fn logins(at: Timestamp, error: &ErrorBody) -> Vec<LoginState> {
