@@ -102,7 +102,7 @@ pub fn abnormal(end: &JoinError) -> &'static str {
 }
 
 /// Tells whether a character can steer a terminal or hide text from a reader.
-fn is_deceptive(c: char) -> bool {
+pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
             // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
