@@ -35,8 +35,11 @@ grant = "authorization_code"
 tls = { allow_http_loopback = true }
 "#;
 
-/// Longer than any wait that the API offers; the clock is paused, so nobody waits it.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Longer than any wait that the API offers. The clock is paused, so nobody waits for it.
+const QUIET: Duration = Duration::from_secs(100);
+
+/// Longer than all the waits of one input.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 struct Daemon {
     router: Router,
@@ -83,6 +86,15 @@ async fn exchange(router: Router, data: &[u8]) -> Vec<u8> {
     let asked = async {
         // Whoever is not read from any more has said enough.
         drop(requests.write_all(data).await);
+        // Long enough for every wait that the API offers: then there is nothing more to come, and we hang up.
+        let mut part = [0; 4096];
+        while let Ok(read) = timeout(QUIET, answers.read(&mut part)).await {
+            match read.expect("memory has no errors") {
+                0 => return,
+                length => received.extend_from_slice(&part[..length]),
+            }
+        }
+        drop(requests.shutdown().await);
         answers.read_to_end(&mut received).await.expect("memory has no errors");
     };
     timeout(PATIENCE, asked).await.expect("a connection that never ends");
