@@ -145,7 +145,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        this.look();
+        // The server does not read again until something comes. So nobody would look at the time after the answer.
+        if this.phase == Phase::Resting {
+            drop(this.in_time::<()>(cx, Poll::Pending));
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -155,6 +161,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use hyper::Response;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::timeout;
 
@@ -183,6 +195,27 @@ mod tests {
 
     fn is_about(time: Duration, limit: Duration) -> bool {
         time >= limit && time < limit + Duration::from_millis(10)
+    }
+
+    /// The server's part in it counts: it reads only when it has a reason to.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_rests_too_long_behind_the_server_is_cut_off() {
+        let (ours, mut theirs) = duplex(4096);
+        let turn = Arc::new(Turn::default());
+        let io = TokioIo::new(Paced::new(ours, Arc::clone(&turn)));
+        let answer = service_fn(move |_| {
+            let ours = Turn::begin(&turn);
+            async move {
+                sleep(MOMENT).await;
+                drop(ours);
+                Ok::<_, Infallible>(Response::new(String::from("done")))
+            }
+        });
+        let _server = tokio::spawn(http1::Builder::new().serve_connection(io, answer));
+        theirs.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answered = Vec::new();
+        timeout(REST * 2, theirs.read_to_end(&mut answered)).await.expect("it rests for ever").unwrap();
+        assert!(answered.ends_with(b"done"));
     }
 
     #[tokio::test(start_paused = true)]
