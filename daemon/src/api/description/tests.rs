@@ -248,8 +248,6 @@ fn examples() -> Vec<(&'static str, Value)> {
         ("ForeignSessions", json(ForeignSessions { sessions: sessions.to_vec(), is_locked: true })),
         ("ReloadReport", json(ReloadReport { added: vec![name()], ..ReloadReport::default() })),
     ];
-    examples.extend(locks());
-    examples.extend(askers(at));
     for outcome in [RejectionOutcome::Renewed, RejectionOutcome::Superseded, RejectionOutcome::Unchanged] {
         examples.push(("RejectionReport", json(rejection(outcome))));
     }
@@ -265,27 +263,33 @@ fn examples() -> Vec<(&'static str, Value)> {
         examples.push(("LockRequest", json(LockRequest { passphrase })));
     }
     examples.extend(requests_for_tokens(at).into_iter().map(|log| ("AuditLog", json(log))));
-    for (answer, for_seconds) in [(Answer::Allow, Some(60)), (Answer::Deny, None)] {
-        examples.push(("ConfirmationAnswer", json(ConfirmationAnswer { answer, for_seconds })));
-    }
-    let confirmation = Confirmation {
-        id: 1,
-        account: name(),
-        program: "/usr/bin/git".to_owned(),
-        pid: Some(7),
-        unit: Some("u.service".to_owned()),
-        wanted: vec!["scope a".to_owned()],
-        asked_at: at,
-    };
-    let confirmations = vec![confirmation.clone()];
-    examples.push(("ConfirmationList", json(ConfirmationList { confirmations })));
-    examples.push(("ConfirmationReport", json(ConfirmationReport { confirmation, until: Some(at) })));
+    examples.extend(confirmations(at));
     examples.extend(logins(at, &error).into_iter().map(|login| {
         let warning = Some("w".to_owned());
         ("LoginStatus", json(LoginStatus { account: name(), revision: 1, login, warning }))
     }));
     examples.extend(lists(at, &error).into_iter().map(|list| ("AccountList", json(list))));
     examples
+}
+
+fn confirmations(at: Timestamp) -> Vec<(&'static str, Value)> {
+    let confirmation = Confirmation {
+        id: 1,
+        account: "prod".parse().unwrap(),
+        program: "/usr/bin/git".to_owned(),
+        pid: Some(7),
+        unit: Some("u.service".to_owned()),
+        wanted: vec!["scope a".to_owned()],
+        asked_at: at,
+    };
+    let answer = |answer, for_seconds| json!(ConfirmationAnswer { answer, for_seconds });
+    let confirmations = vec![confirmation.clone()];
+    vec![
+        ("ConfirmationAnswer", answer(Answer::Allow, Some(60))),
+        ("ConfirmationAnswer", answer(Answer::Deny, None)),
+        ("ConfirmationList", json!(ConfirmationList { confirmations })),
+        ("ConfirmationReport", json!(ConfirmationReport { confirmation, until: Some(at) })),
+    ]
 }
 
 fn requests_for_tokens(at: Timestamp) -> Vec<AuditLog> {
@@ -354,13 +358,14 @@ fn lists(at: Timestamp, error: &ErrorBody) -> Vec<AccountList> {
         grant: grants[index % grants.len()],
         issuer: "https://i".to_owned(),
         state: states[index],
-        access_token: (index.is_multiple_of(2))
+        access_token: index
+            .is_multiple_of(2)
             .then_some(AccessTokenStatus { issued_at: at, expires_at: None }),
         renewal: renewals[index % renewals.len()],
         persistence: if index.is_multiple_of(2) { Persistence::Durable } else { Persistence::Volatile },
         persistence_note: (!index.is_multiple_of(2)).then(|| "n".to_owned()),
         login: LoginState::Idle,
-        last_error: (index.is_multiple_of(2)).then(|| LastError { at, error: error.clone() }),
+        last_error: index.is_multiple_of(2).then(|| LastError { at, error: error.clone() }),
         dropped: 0,
         warnings: vec!["w".to_owned()],
     };
