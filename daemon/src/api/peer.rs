@@ -65,7 +65,7 @@ impl Peer {
     /// Returns a peer of which nothing but its user is known.
     #[cfg(fuzzing)]
     pub(crate) fn unknown(uid: u32) -> Self {
-        Self { uid, pid: None, handle: None }
+        Self { uid, pid: None, handle: None, noted: Arc::default() }
     }
 
     /// Looks at the program that a token is for: the one that runs the peer, if that is the token command, or else the
