@@ -71,8 +71,11 @@ pub fn first_line(data: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     (data[..end].split(|byte| *byte == b'\t').collect(), rest)
 }
 
+/// The name of a header and its value.
+pub type Header<'a> = (&'static str, &'a [u8]);
+
 /// Reads an answer: a line with the status, `Retry-After`, `Location` and `Cache-Control`, apart by tabs; then the body.
-pub fn response(data: &[u8]) -> (u16, Vec<(&'static str, &[u8])>, &[u8]) {
+pub fn response(data: &[u8]) -> (u16, Vec<Header<'_>>, &[u8]) {
     let (line, body) = first_line(data);
     let mut parts = line.into_iter();
     let status = parts.next().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).unwrap_or(200);
