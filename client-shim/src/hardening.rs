@@ -4,7 +4,7 @@
 //! its memory, and no core shall have it. The thing to get wrong is to do this at the start: keyfobd tells by `/proc` which
 //! program asks, and cannot look at one that is shut.
 
-use std::io;
+use std::io::{self, Write};
 use std::panic;
 
 /// Shuts others out, until another program is executed.
@@ -24,10 +24,9 @@ pub(crate) fn shut() -> io::Result<()> {
 }
 
 /// Lets a panic say where it was and nothing else: what it says can quote an answer.
-#[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
 pub(crate) fn silence_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-        eprintln!("keyfob: panicked at {place}: this is a mistake in keyfob");
+        drop(writeln!(io::stderr(), "keyfob: panicked at {place}: this is a mistake in keyfob"));
     }));
 }

@@ -20,6 +20,7 @@ mod throttle;
 mod token;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::extract::Request;
@@ -48,6 +49,8 @@ pub struct Api {
     pub audit: Audit,
     /// Programs that wait for a person to agree.
     pub confirmations: Confirmations,
+    /// Whether nobody is let in for now, since as many are connected as may be.
+    pub is_full: AtomicBool,
 }
 
 /// Every path with its methods. `openapi.json` describes each of them; a test of [`description`] finds one that is missing.

@@ -54,7 +54,7 @@ use zeroizing_alloc::ZeroAlloc;
 use arguments::Arguments;
 use logging::Style;
 use service::Service;
-use watchdog::Watch;
+use watchdog::{Maker, Served, Watch};
 
 /// Overwrites what is freed: the copies of tokens that libraries leave in their buffers are out of our reach by then.
 #[global_allocator]
@@ -199,9 +199,11 @@ fn serve(
         let credential = credential.map(|directory| Path::new(directory).join(KEY_CREDENTIAL));
         Store::open(&location, config.store, Sources::of_the_system(credential), clock.clone())
     };
-    let mut store = match open_in_turn(open, &places.socket) {
+    // What systemd listens at can be connected to, whoever answers there, or nobody.
+    let is_answered = || inherited.is_none() && socket::answers(&places.socket);
+    let mut store = match open_in_turn(open, is_answered) {
         Ok(store) => store,
-        Err(OpenError::InUse { pid, .. }) if socket::answers(&places.socket) => {
+        Err(OpenError::InUse { pid, .. }) if is_answered() => {
             return Ok(already_running(arguments, &places.socket, pid));
         }
         Err(error) => return Err(failure(&error)),
@@ -236,18 +238,23 @@ fn serve(
 }
 
 /// Returns where clients connect: to the socket that systemd made, else to ours.
-fn served_at(inherited: Option<&UnixListener>, own: &Path) -> PathBuf {
+fn served_at(inherited: Option<&UnixListener>, own: &Path) -> Served {
+    let maker = if inherited.is_some() { Maker::Systemd } else { Maker::Us };
     let address = inherited.and_then(|listener| listener.local_addr().ok());
-    address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(own).to_owned()
+    let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(own).to_owned();
+    Served { path, maker }
 }
 
 /// Opens the store. Where another process has the lock, waits until a daemon answers, which may have started a moment before
 /// us, or until the lock is free: a program that looks at all files may have had it for a moment.
 #[expect(clippy::disallowed_methods, reason = "there is no event to wait for, and nothing else to do")]
-fn open_in_turn(open: impl Fn() -> Result<Store, OpenError>, socket: &Path) -> Result<Store, OpenError> {
+fn open_in_turn(
+    open: impl Fn() -> Result<Store, OpenError>,
+    is_answered: impl Fn() -> bool,
+) -> Result<Store, OpenError> {
     for look in 1..START_LOOKS {
         match open() {
-            Err(OpenError::InUse { directory, .. }) if !socket::answers(socket) => {
+            Err(OpenError::InUse { directory, .. }) if !is_answered() => {
                 if look == 1 {
                     tracing::info!(directory = %directory.display(), "waiting for another process, which has locked it");
                 }

@@ -137,7 +137,15 @@ fn take_back(options: &SystemdOptions, surroundings: &Surroundings) -> Result<St
     }
     let manager = Manager::find().ok();
     if let Some(manager) = &manager {
-        manager.run(&["disable", "--now", SOCKET, SERVICE])?;
+        let is_ours = |name: &str| {
+            let path = directory.join(name);
+            present.iter().any(|(file, _)| file.path == path && units::is_ours(file.text()))
+        };
+        // To systemctl one that is not there is an error, and a foreign one is none of our business.
+        let ours: Vec<&str> = [SOCKET, SERVICE].into_iter().filter(|name| is_ours(name)).collect();
+        if !ours.is_empty() {
+            manager.run(&[&["disable", "--now"], &*ours].concat())?;
+        }
     }
     for (file, backup) in &present {
         if !units::is_ours(file.text()) {

@@ -11,6 +11,7 @@ mod request;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -50,6 +51,7 @@ pub async fn run(mut socket: OwnSocket, api: Arc<Api>, stop: impl Future<Output 
     let mut stop = pin!(stop);
     let mut hall = Hall::new(api);
     loop {
+        hall.api.is_full.store(!hall.admission.has_room(), Ordering::Relaxed);
         tokio::select! {
             () = &mut stop => break,
             Some(peer) = hall.departures.recv() => hall.admission.leave(peer),
@@ -66,6 +68,7 @@ pub async fn run(mut socket: OwnSocket, api: Arc<Api>, stop: impl Future<Output 
 
 /// Everybody who is connected, and what it takes to let somebody in.
 struct Hall {
+    api: Arc<Api>,
     router: Router,
     clock: Clock,
     admission: Admission,
@@ -84,7 +87,8 @@ impl Hall {
         let (exit, departures) = mpsc::channel(MAX_CONNECTIONS);
         Self {
             clock: api.cache.clock().clone(),
-            router: router(api),
+            router: router(Arc::clone(&api)),
+            api,
             admission: Admission::new(descriptors()),
             exit,
             departures,

@@ -39,7 +39,10 @@ impl Danger {
         match self {
             Self::OthersMayWrite => format!("others may write it; run chmod go-w {}", path.display()),
             Self::OtherOwner { owner } => {
-                format!("it belongs to another user (uid {owner}); put a copy that is yours in its place")
+                format!(
+                    "it belongs to another user (uid {owner}; under systemd that may be root, who cannot be told from others there); \
+                     put a copy that is yours in its place, or run: keyfob setup systemd --no-userns"
+                )
             }
         }
     }

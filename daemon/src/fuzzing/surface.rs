@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use keyfob_protocol::daemon::ReloadReport;
@@ -64,7 +65,14 @@ pub fn serve(config: &str, state: &Path) -> Router {
     tokio::spawn(heed(given));
     let control = Control { orders, started_at };
     let (audit, confirmations) = (Audit::default(), Confirmations::default());
-    let api = Api { cache, control, keyrings: Keyrings::new(None, None), audit, confirmations };
+    let api = Api {
+        cache,
+        control,
+        keyrings: Keyrings::new(None, None),
+        audit,
+        confirmations,
+        is_full: AtomicBool::default(),
+    };
     api::router(Arc::new(api))
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::panic;
 
 use keyfob_daemon::secret::wipe_variable;
@@ -64,8 +64,8 @@ fn no_core() -> Result<(), Errno> {
 }
 
 /// Says where a panic was and nothing of what it said: that can quote anything.
-#[expect(clippy::print_stderr, reason = "the log may be what panicked")]
 fn tell_where(panic: &panic::PanicHookInfo<'_>) {
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-    eprintln!("keyfobd: panicked at {place}: this is a mistake in keyfobd");
+    // Where nothing can be written it goes unsaid: a panic in here would end the process, with what is under way.
+    drop(writeln!(io::stderr(), "keyfobd: panicked at {place}: this is a mistake in keyfobd"));
 }

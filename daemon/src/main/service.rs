@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use keyfob_daemon::account::registry::Registry;
@@ -53,8 +54,14 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
     let started_at = cache.clock().now().wall;
     report(&cache.apply(registry(config)));
     let (audit, confirmations) = (Audit::default(), Confirmations::default());
-    let api =
-        Arc::new(Api { cache, control: Control { orders, started_at }, keyrings, audit, confirmations });
+    let api = Arc::new(Api {
+        cache,
+        control: Control { orders, started_at },
+        keyrings,
+        audit,
+        confirmations,
+        is_full: AtomicBool::default(),
+    });
     let (stop, stopping) = watch::channel(());
     let server = tokio::spawn(serve::run(socket, Arc::clone(&api), asked(stopping)));
     when_ready().map_err(|error| failure(&error))?;

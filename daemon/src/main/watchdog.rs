@@ -5,15 +5,19 @@
 //! for this.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keyfob_daemon::api::Api;
 use keyfob_daemon::cache::TokenCache;
 use keyfob_daemon::token::failure::told;
+use keyfob_protocol::socket::MAX_PATH;
 use sd_notify::NotifyState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -40,7 +44,25 @@ pub(crate) struct Watch {
     /// How long it waits for a word.
     pub(crate) interval: Duration,
     /// The socket that clients use.
-    pub(crate) socket: PathBuf,
+    pub(crate) socket: Served,
+}
+
+/// The socket that clients use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Who made it, and so who can make it again.
+    pub(crate) maker: Maker,
+}
+
+/// Who made a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// We did.
+    Us,
+    /// It was handed over.
+    Systemd,
 }
 
 /// Reads the interval from `WATCHDOG_USEC` and `WATCHDOG_PID`: nothing where nobody watches, or watches another process.
@@ -68,7 +90,7 @@ pub(crate) async fn keep(watch: Watch, api: Arc<Api>) {
     let mut said = String::new();
     loop {
         pass(&api.cache, interval / 2).await;
-        while let Err(stuck) = check(&socket, &api.cache, pause).await {
+        while let Err(stuck) = check(&socket, &api, pause).await {
             tracing::error!(error = told(&stuck), "systemd is not told that we live");
             pass(&api.cache, pause).await;
         }
@@ -88,20 +110,34 @@ async fn pass(cache: &TokenCache, time: Duration) {
     clock.sleep_until(clock.now().moment.after(time)).await;
 }
 
-async fn check(socket: &Path, cache: &TokenCache, patience: Duration) -> Result<(), Stuck> {
-    match timeout(ANSWER, ask(socket)).await {
+async fn check(socket: &Served, api: &Api, patience: Duration) -> Result<(), Stuck> {
+    match timeout(ANSWER, ask(&socket.path)).await {
+        Ok(Ok(())) => {}
+        // Whoever comes has to wait, and so do we. That is no reason to be killed.
+        Ok(Err(_)) | Err(_) if api.is_full.load(Ordering::Relaxed) => {}
+        // To be killed would cost what is under way, and mend nothing: systemd alone can put its socket back.
+        Ok(Err(error)) if socket.maker == Maker::Systemd && error.kind() == io::ErrorKind::NotFound => {
+            tracing::error!("the socket is gone; run: systemctl --user restart keyfobd.socket");
+        }
         Err(_) => return Err(Stuck::Socket),
         Ok(Err(error)) => return Err(Stuck::Refused(error)),
-        Ok(Ok(())) => {}
     }
-    match timeout(patience, cache.store_answers()).await {
+    match timeout(patience, api.cache.store_answers()).await {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => Err(Stuck::Store),
     }
 }
 
 async fn ask(socket: &Path) -> io::Result<()> {
-    let mut stream = UnixStream::connect(socket).await?;
+    // Open meanwhile: a path that is too long for a socket's address is reached through its directory.
+    let directory = File::open(socket.parent().unwrap_or(Path::new("/")))?;
+    let mut stream = match socket.file_name() {
+        Some(name) if socket.as_os_str().len() > MAX_PATH => {
+            let held = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
+            UnixStream::connect(held.join(name)).await?
+        }
+        Some(_) | None => UnixStream::connect(socket).await?,
+    };
     stream.write_all(QUESTION).await?;
     let mut begin = [0; GOOD.len()];
     stream.read_exact(&mut begin).await?;

@@ -11,8 +11,8 @@ use zeroize::Zeroize;
 
 use crate::secret::raw_memory::{self, Pages};
 
-/// Taken from the system at once: room for a few thousand refresh tokens, and far below every usual limit on locked memory.
-const CHUNK: usize = 256 * 1024;
+/// Taken from the system at once: room for some hundred logins, and all that a user may lock where Linux is older than 5.16.
+const CHUNK: usize = 64 * 1024;
 
 /// A slot is never shorter: a cache line, so that most tokens of one login are in one or two.
 const SHORTEST: usize = 64;
@@ -77,7 +77,8 @@ impl Arena {
         if let Some(error) = refused.filter(|_| !mem::replace(&mut self.is_short, true)) {
             tracing::warn!(
                 %error,
-                "keys and refresh tokens may be swapped: the system locks no more memory; raise the limit (LimitMEMLOCK=)"
+                "keys and refresh tokens may be swapped or copied: the system does not lock or hide their memory; if the error is \
+                 about memory, raise the limit (LimitMEMLOCK=)"
             );
         }
         bytes

@@ -30,7 +30,8 @@ pub(super) fn pages(length: usize) -> io::Result<Pages> {
     // SAFETY: the system chooses a place where nothing is.
     let start = unsafe { mmap_anonymous(ptr::null_mut(), length, access, kind) }?;
     // SAFETY: the pages are ours and hold nothing yet; neither call changes what is in them.
-    let refused = unsafe { hide(start.cast(), length).and_then(|()| mlock(start, length)) }.err();
+    let (locked, hidden) = unsafe { (mlock(start, length), hide(start.cast(), length)) };
+    let refused = locked.and(hidden).err();
     // SAFETY: they are zeros, which are bytes; nobody else knows of them, and nobody ever gives them back.
     let bytes = unsafe { slice::from_raw_parts_mut(start.cast(), length) };
     Ok(Pages { bytes, refused: refused.map(Into::into) })
@@ -59,7 +60,7 @@ unsafe fn hide(_: *mut u8, _: usize) -> rustix::io::Result<()> {
 
 unsafe extern "C" {
     /// The variables as the system handed them over, until somebody changes one.
-    static environ: *const *mut c_char;
+    static mut environ: *const *mut c_char;
 }
 
 /// Wipes the value of a variable where the system put it when this process was started, for it can be read from outside

@@ -31,8 +31,9 @@ const EXEC_START: &str = "ExecStart=%h/.local/bin/keyfobd";
 /// The line of the service before which variables are set.
 const BEFORE: &str = "Environment=KEYFOB_UNIT=%n\n";
 
-/// What the first line of every unit of ours says.
-const OUR_WORD: &str = "keyfob";
+/// How each unit of ours begins, in every version. Who writes a unit about keyfob may well say so in its first line, too.
+const OUR_BEGINNINGS: [&str; 3] =
+    ["# The daemon of keyfob. ", "# The socket of keyfob: ", "# For keyfobd on machines "];
 
 /// The base directories that the daemon uses, by variable, with where they are without it.
 const BASES: [(&str, &str); 3] =
@@ -60,7 +61,7 @@ pub(super) fn all(surroundings: &Surroundings, namespaces: Namespaces) -> Result
 
 /// Tells whether a unit is one that we wrote, in whatever version, or that was copied from ours.
 pub(super) fn is_ours(text: &str) -> bool {
-    text.lines().next().is_none_or(|line| line.starts_with('#') && line.contains(OUR_WORD))
+    text.is_empty() || OUR_BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
 }
 
 /// Returns the directory of the daemon's state.
@@ -91,7 +92,7 @@ fn service(surroundings: &Surroundings) -> Result<String, Error> {
         if let Some(path) = moved(surroundings, variable, usual) {
             let written = word(&path, Escape::Nothing)?;
             variables.push_str(&format!("Environment={}\n", assignment(variable, &written)));
-            text = text.replace(&format!("-%h/{usual}/"), &format!("-{}/", specifiers(&path)?));
+            text = with_path(&text, usual, &path)?;
         }
     }
     if surroundings.variable("KEYFOB_CONFIG").is_some() {
@@ -99,6 +100,19 @@ fn service(surroundings: &Surroundings) -> Result<String, Error> {
         variables.push_str(&format!("Environment={}\n", assignment("KEYFOB_CONFIG", &config)));
     }
     Ok(text.replacen(BEFORE, &format!("{BEFORE}{variables}"), 1))
+}
+
+/// Returns a unit in which what is below a base directory that may be written is where that directory was moved to.
+fn with_path(text: &str, usual: &str, moved: &Path) -> Result<String, Error> {
+    let beginning = format!("ReadWritePaths=-%h/{usual}/");
+    let rewritten = text.split_inclusive('\n').map(|line| match line.strip_prefix(&*beginning) {
+        Some(below) => {
+            let path = PathBuf::from(format!("-{}", moved.join(below.trim_end()).display()));
+            Ok(format!("ReadWritePaths={}\n", word(&path, Escape::Nothing)?))
+        }
+        None => Ok(line.to_owned()),
+    });
+    rewritten.collect()
 }
 
 /// What more than specifiers means something in a line.

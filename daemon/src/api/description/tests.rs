@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::ALLOW;
@@ -66,7 +67,14 @@ fn api(state: &TempDir) -> Arc<Api> {
     let cache = TokenCache::new(Arc::new(store), sources, clock);
     let control = Control { orders: mpsc::channel(1).0, started_at: Timestamp::UNIX_EPOCH };
     let (audit, confirmations) = (Audit::default(), Confirmations::default());
-    Arc::new(Api { cache, control, keyrings: Keyrings::new(None, None), audit, confirmations })
+    Arc::new(Api {
+        cache,
+        control,
+        keyrings: Keyrings::new(None, None),
+        audit,
+        confirmations,
+        is_full: AtomicBool::default(),
+    })
 }
 
 async fn answer(method: &str, path: &str) -> Response {
