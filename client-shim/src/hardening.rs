@@ -1,7 +1,7 @@
 //! What the shim gives up before there is a token in it.
 //!
 //! It lives for a millisecond, and longer where it waits for a login: in that time no other process of the user shall read
-//! its memory, and no core shall have it. The thing to get wrong is to do this at the start: keyfobd tells by `/proc` which
+//! its memory, and no core shall have it. Where a token is asked for, the thing to get wrong is to do this at the start: keyfobd tells by `/proc` which
 //! program asks, and cannot look at one that is shut.
 
 use std::io::{self, Write};

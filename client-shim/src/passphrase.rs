@@ -14,6 +14,7 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::arguments::lock::Source;
 use crate::failure::INTERRUPTED;
+use crate::hardening;
 
 /// The terminal that the person is at, whatever is redirected.
 const TERMINAL: &str = "/dev/tty";
@@ -66,6 +67,8 @@ impl Error {
 
 /// Returns a new passphrase. At a terminal it is typed twice.
 pub(crate) fn to_set(source: Source) -> Result<SecretString, Error> {
+    // Before the first key: no policy asks who locks, so keyfobd need not look at us.
+    hardening::shut()?;
     match source {
         Source::Input => from_input(),
         Source::Terminal => {
@@ -82,6 +85,7 @@ pub(crate) fn to_set(source: Source) -> Result<SecretString, Error> {
 
 /// Returns the passphrase that keyfob was locked with.
 pub(crate) fn to_give(source: Source) -> Result<SecretString, Error> {
+    hardening::shut()?;
     match source {
         Source::Input => from_input(),
         Source::Terminal => text(&Terminal::open()?.ask("Passphrase: ")?),

@@ -35,8 +35,6 @@ use audit::Audit;
 use confirm::Confirmations;
 use control::Control;
 
-use error::ApiError;
-
 /// What the handlers work with.
 pub struct Api {
     /// The accounts.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::AccountName;
 use crate::token::TokenKind;
 
-/// Requests that the daemon remembers: a working day of a few tools, in less than a mebibyte.
+/// Requests that the daemon remembers: a working day of a few tools, mostly in less than a mebibyte.
 pub const MAX_REMEMBERED: usize = 1000;
 
 /// Requests that an answer lists, where nobody says how many.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, Path, State};
+use axum::http::HeaderMap;
 use keyfob_protocol::account::AccountName;
 use keyfob_protocol::confirmation::{
     Answer, Confirmation, ConfirmationAnswer, ConfirmationList, ConfirmationReport, DEFAULT_HELD, MAX_HELD,
@@ -20,7 +21,8 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::error::{ApiError, bad_request};
-use super::peer::{Claim, Peer, Purpose};
+use super::peer::{Peer, Purpose};
+use super::token::claim;
 use crate::account::policy::Asker;
 use crate::clock::{Moment, Now};
 use questions::{Questions, Standing, Subject};
@@ -109,6 +111,7 @@ pub(super) async fn answer(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     body: Result<Json<ConfirmationAnswer>, JsonRejection>,
 ) -> Result<Json<ConfirmationReport>, ApiError> {
     let Json(ConfirmationAnswer { answer, for_seconds }) = body.map_err(bad_request)?;
@@ -121,9 +124,9 @@ pub(super) async fn answer(
         (None, Answer::Deny) => DEFAULT_DENIED,
     };
     let id: u64 = id.parse().map_err(|_| bad_request("a question has a number"))?;
+    let by = peer.look(claim(&headers), Purpose::Policy).asker;
     let now = api.cache.clock().now();
     let report = api.confirmations.questions().answer(id, answer, held, now).ok_or_else(no_such_question)?;
-    let by = peer.look(Claim::Program, Purpose::Policy).asker;
     let Confirmation { account, program, .. } = &report.confirmation;
     tracing::info!(target: "audit", %account, program, ?answer, seconds = held.as_secs(), by = %by.program, by_pid = by.pid, "a question was answered");
     Ok(Json(report))

@@ -12,7 +12,8 @@ use keyfob_protocol::daemon::{ReloadReport, Version};
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Api, ApiError};
+use super::Api;
+use super::error::ApiError;
 
 /// Orders that wait to be carried out: more than a person gives, few enough to carry out.
 pub const MAX_ORDERS: usize = 16;

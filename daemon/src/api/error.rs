@@ -69,6 +69,12 @@ pub(super) async fn in_our_words(response: Response) -> Response {
 /// What the HTTP library says is a sentence.
 const LONGEST_WORDS: usize = 1024;
 
+/// Says that a reload overtook a request.
+pub(super) fn changed() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unavailable, "the settings of the account have changed meanwhile")
+        .with_hint("try again")
+}
+
 /// Says that a request is wrong in itself. Why may quote it, and nothing in it may steer a terminal.
 pub(super) fn bad_request(why: impl std::fmt::Display) -> ApiError {
     ApiError(ErrorBody::new(ErrorCode::BadRequest, Message::from(why.to_string()).to_string()))

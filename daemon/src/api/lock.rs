@@ -120,7 +120,7 @@ fn not_unlocked(why: &NotUnlocked) -> ErrorBody {
 
 fn crowded() -> ErrorBody {
     ErrorBody::new(ErrorCode::Unavailable, "too many others are about to lock or unlock keyfob")
-        .with_hint("try again")
+        .with_hint("try again, or run: keyfob stop")
 }
 
 fn abandoned(error: JoinError) -> ApiError {

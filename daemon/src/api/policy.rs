@@ -21,6 +21,7 @@ use crate::cache::entry::Asked;
 use crate::cache::rejection::TokenHash;
 use crate::cache::view::Served;
 use crate::grant::Wanted;
+use crate::token::failure::Message;
 use crate::token::need::TokenKind;
 
 /// A request for a token, as it is judged.
@@ -106,7 +107,8 @@ impl Case<'_> {
                 TokenKind::Access => Kind::Access,
                 TokenKind::Id => Kind::Id,
             },
-            scope: Some(scope).filter(|scope| !scope.is_empty()),
+            // It may be the request's text, and so as long as a request.
+            scope: Some(Message::from(scope).to_string()).filter(|scope| !scope.is_empty()),
             fingerprint,
         });
     }
@@ -154,7 +156,10 @@ fn told(why: &Denial, account: &AccountName, asker: &Asker) -> ErrorBody {
             )
         }
         Denial::Policy(NotAllowed::Scope(excess)) => (
-            format!("a token of {account} for the scope {excess} is more than its policy allows"),
+            format!(
+                "a token of {account} for the scope {} is more than its policy allows",
+                Message::from(excess.to_string())
+            ),
             format!("ask for less with --scope, or {}", add("scopes")),
         ),
         Denial::Policy(NotAllowed::UnknownScope) => (

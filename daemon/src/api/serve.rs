@@ -26,7 +26,6 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
-use crate::api::error::ApiError;
 use crate::api::peer::Peer;
 use crate::api::serve::admission::{Admission, Crowded, MAX_CONNECTIONS};
 use crate::api::serve::pace::{Paced, Turn};
@@ -198,7 +197,6 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
 fn turn_away(stream: &Stream) {
     let body = ErrorBody::new(ErrorCode::Unavailable, "this program has too many connections to keyfobd")
         .with_hint("close some, or use one for several requests");
-    let ApiError(body) = ApiError(body);
     let status = body.error.status();
     let body = serde_json::to_string(&body).unwrap_or_default();
     let answer = format!(

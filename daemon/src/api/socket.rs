@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
@@ -23,12 +24,18 @@ use crate::api::peer::{self, Peer};
 use crate::api::socket::place::Place;
 use crate::api::socket::watch::Watch;
 
+/// How long after the system did not let us put the socket back it is tried again: until then nobody reaches us, and the lock
+/// keeps others from taking our place.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// A socket that answers this user's programs only.
 pub struct OwnSocket {
     listener: Listener,
     uid: u32,
     /// Where it is, if it is ours to put back and to remove.
     place: Option<(Place, Watch)>,
+    /// Whether it was removed, and the system did not let us put it back.
+    is_lost: bool,
 }
 
 /// Why there is no socket.
@@ -101,7 +108,7 @@ impl OwnSocket {
         let (place, listener) = Place::take(path)?;
         let watch = Watch::of(place.directory()).map_err(failed)?;
         let listener = Listener::try_from(listener).map_err(failed)?;
-        Ok(Self { listener, uid, place: Some((place, watch)) })
+        Ok(Self { listener, uid, place: Some((place, watch)), is_lost: false })
     }
 
     /// Takes over a socket that listens already, as systemd hands it over. It stays when the daemon ends.
@@ -113,7 +120,7 @@ impl OwnSocket {
         let path = handed_over::check(&listener, uid)?;
         let listener =
             Listener::try_from(OwnedFd::from(listener)).map_err(|source| SocketError::Io { path, source })?;
-        Ok(Self { listener, uid, place: None })
+        Ok(Self { listener, uid, place: None, is_lost: false })
     }
 
     /// Waits for one of this user's programs. Meanwhile it puts the socket back where somebody removes it.
@@ -131,13 +138,17 @@ impl OwnSocket {
                     return Ok((stream, peer));
                 }
                 () = changed(self.place.as_mut()) => self.restore(),
+                () = tokio::time::sleep(RETRY), if self.is_lost => self.restore(),
             }
         }
     }
 
-    /// Puts the socket back if somebody removed it. Nobody can connect to the old one any more, so it is given up.
+    /// Puts the socket back if somebody removed it, again and again where the system does not let us. Nobody can connect to the old one any more, so it is given up.
     fn restore(&mut self) {
-        let Some((place, _)) = self.place.as_ref().filter(|(place, _)| !place.is_ours()) else { return };
+        let Some((place, _)) = self.place.as_ref().filter(|(place, _)| !place.is_ours()) else {
+            self.is_lost = false;
+            return;
+        };
         let path = place.path().to_owned();
         match Self::bind(&path) {
             Ok(new) => {
@@ -145,6 +156,7 @@ impl OwnSocket {
                 *self = new;
             }
             Err(error) => {
+                self.is_lost = matches!(error, SocketError::Io { .. });
                 let error = crate::token::failure::told(&error);
                 tracing::error!(error, "the socket was removed, and cannot be put back");
             }

@@ -57,6 +57,11 @@ pub(super) async fn token(
     let (view, now) = (entry.view(), api.cache.clock().now());
     let refused = |refusal: Refusal| ApiError(error::token(&refusal, &asked.wanted, &view, now));
     let served = answer.map_err(refused)?;
+    // It may have waited for a person or for a renewal: what a reload has said meanwhile counts.
+    let latest = api.cache.entry(&name)?;
+    if !Arc::ptr_eq(&latest, &entry) || latest.account().policy != case.account.policy {
+        return Err(ApiError(error::changed()));
+    }
     case.accept(&served)?;
     let token = exposed(&served, kind).map_err(refused)?;
     case.issued(&served, &token);
@@ -68,7 +73,7 @@ pub(super) async fn token(
 }
 
 /// Tells for whom the client says that it asks.
-fn claim(headers: &HeaderMap) -> Claim {
+pub(super) fn claim(headers: &HeaderMap) -> Claim {
     let is_shim = headers.get(USER_AGENT).is_some_and(|agent| agent == SHIM_AGENT);
     if is_shim { Claim::TokenCommand } else { Claim::Program }
 }

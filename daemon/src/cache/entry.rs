@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::account::Account;
+use crate::cache::lock::Latch;
 use crate::cache::orders::Orders;
 use crate::cache::owner::{Message, Owner};
 use crate::cache::rejection::{Consumer, InForce, Rejections, TokenHash, Verdict};
@@ -173,6 +174,10 @@ impl Entry {
         consumer: Option<Consumer>,
         wait: Duration,
     ) -> Result<Served, Refusal> {
+        // What was published last is still there where the owner has not heard it yet, or has ended.
+        if self.orders.borrow().latch == Latch::Locked {
+            return Err(Refusal::Locked);
+        }
         let now = self.clock.now().moment;
         let fresh = self.view.borrow().fresh(&asked.wanted, asked.need, now);
         if let Some(served) = fresh {

@@ -87,7 +87,10 @@ impl Questions {
         if let Some((answer, _)) = self.held.get(&subject) {
             return Standing::Answered(*answer);
         }
-        if let Some(question) = self.pending.values_mut().find(|question| question.subject == subject) {
+        // Two of which nothing is known are not the same.
+        let is_known = is_identified(&subject.program) || subject.pid.is_some();
+        let is_same = |question: &&mut Question| is_known && question.subject == subject;
+        if let Some(question) = self.pending.values_mut().find(is_same) {
             question.asked_last = now.moment;
             if question.wanted.len() < MAX_WANTED {
                 question.wanted.extend(Some(wanted.to_owned()).filter(|wanted| !wanted.is_empty()));

@@ -15,7 +15,7 @@ const HASH_LENGTH: usize = 32;
 /// The pause after the first wrong passphrase; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause: as long as ssh-agent's. Longer ones would let a program that guesses keep the person out.
+/// The longest pause: as long as ssh-agent's.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What is kept of a passphrase. Two of the same passphrase differ.

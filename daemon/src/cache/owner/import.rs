@@ -65,7 +65,12 @@ impl Owner {
                 self.adopt_later(record).await;
                 self.fail_import(Failure::transient("the account has other tokens now: import again")).await;
             }
-            Outcome::Unsent(failure) | Outcome::Failed(Unread { failure, .. }) => {
+            Outcome::Failed(Unread { failure, successor: Some(_) }) => {
+                // A record needs an access token, so there is nothing to keep it beside.
+                let message = format!("{failure}; the other client's session is spent all the same: log in");
+                self.fail_import(Failure::Ambiguous { message: message.into() }).await;
+            }
+            Outcome::Unsent(failure) | Outcome::Failed(Unread { failure, successor: None }) => {
                 self.fail_import(failure).await;
             }
         }

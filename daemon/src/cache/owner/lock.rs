@@ -78,13 +78,14 @@ impl Owner {
     async fn forget(&mut self) {
         self.is_held = false;
         self.end_login(LoginProgress::Cancelled);
-        self.resumption.settle(&self.account).await;
         let now = self.clock.now().moment;
         self.own.state = TokenState::signed_out(means(&*self.source), SignedOut::Never, now);
         self.own.failed_at = None;
         self.shelf.turn(Latch::Locked);
         self.begin_anew();
         self.publish();
+        // Last: a disk that hangs must not keep a secret in memory.
+        self.resumption.settle(&self.account).await;
     }
 
     /// Takes note of whether keyfob is locked: one that is not any more takes up what rests, as at a start.
