@@ -183,6 +183,18 @@ fn who_is_denied_by_a_person_gets_no_token_and_asks_nobody_again_for_a_while() {
 }
 
 #[test]
+fn a_policy_that_comes_while_a_program_waits_counts_for_it_whatever_a_person_says() {
+    let world = World::start("access = \"confirm\"");
+    let mut waiting = world.spawn(&world.program("program"), &asking(LONG));
+    let id = world.question().id.to_string();
+    world.set_policy("access = \"deny\"");
+    world.daemon.shim(&["confirm", "--allow", &id]);
+    let output = waiting.wait();
+    assert_ne!(output.status, 0, "{output:?}");
+    assert_eq!(output.stdout, "", "{output:?}");
+}
+
+#[test]
 fn nothing_but_a_clear_word_at_a_terminal_is_an_answer() {
     let world = World::start("access = \"confirm\"");
     let program = world.program("program");

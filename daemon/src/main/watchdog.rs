@@ -189,6 +189,8 @@ mod tests {
             let listener = tokio::net::UnixListener::bind(&path).unwrap();
             let serving = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
+                // Who leaves with a question unread takes the answer along.
+                stream.read_exact(&mut [0; QUESTION.len()]).await.unwrap();
                 stream.write_all(answer.as_bytes()).await.unwrap();
             };
             let (asked, ()) = tokio::join!(ask(&path), serving);
