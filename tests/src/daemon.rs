@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::home::Home;
 use crate::http::{Request, Response};
-use crate::patience::{SOON, eventually, found};
+use crate::patience::{SOON, eventually, found, promptly};
 use crate::person;
 use crate::process::{Output, Process};
 use crate::programs;
@@ -39,7 +39,7 @@ impl Daemon {
     /// Starts a daemon in a home that has a configuration.
     #[track_caller]
     pub fn start_in(home: Home) -> Self {
-        let mut daemon = Self { home, running: None, past: String::new() };
+        let mut daemon = Self::run_by_another(home);
         daemon.start_again();
         daemon
     }
@@ -47,6 +47,15 @@ impl Daemon {
     /// Returns a daemon that somebody else starts in this home, and ends.
     pub fn run_by_another(home: Home) -> Self {
         Self { home, running: None, past: String::new() }
+    }
+
+    /// Starts the daemon again in its home, for whoever measures that: returns at its first answer.
+    #[track_caller]
+    pub fn start_promptly(&mut self) {
+        assert!(self.running.is_none(), "the daemon runs already");
+        let process = self.home.spawn("keyfobd", &[]);
+        promptly("keyfobd answers", || self.try_api("GET", "/healthz").is_some());
+        self.running = Some(process);
     }
 
     /// Starts the daemon again in its home, and waits until it answers.

@@ -34,19 +34,28 @@ pub struct Home {
 impl Home {
     /// Makes an empty home.
     pub fn new() -> Self {
-        // A short name: the socket's path must fit into 107 bytes.
-        Self::furnished(None)
+        Self::furnished(Self::directory().tempdir().expect("a temporary directory"), None)
+    }
+
+    /// Makes an empty home below a directory.
+    pub fn new_in(parent: &Path) -> Self {
+        Self::furnished(Self::directory().tempdir_in(parent).expect("a temporary directory"), None)
     }
 
     /// Makes an empty home for a plain user, who owns everything in it: its programs run as that user, and so does
     /// [`Home::ask`].
     pub fn of(user: PlainUser) -> Self {
-        Self::furnished(Some(user))
+        Self::furnished(Self::directory().tempdir().expect("a temporary directory"), Some(user))
     }
 
-    fn furnished(user: Option<PlainUser>) -> Self {
-        // A short name: the socket's path must fit into 107 bytes.
-        let directory = tempfile::Builder::new().prefix("kf-").tempdir().expect("a temporary directory");
+    /// Returns what makes a directory with a short name: the socket's path must fit into 107 bytes.
+    fn directory() -> tempfile::Builder<'static, 'static> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("kf-");
+        builder
+    }
+
+    fn furnished(directory: TempDir, user: Option<PlainUser>) -> Self {
         let home = Self { directory, extra: Vec::new(), user, runs: AtomicUsize::new(0) };
         for private in ["config", "state", "run", "runs", "config/keyfob"] {
             fs::DirBuilder::new().mode(0o700).create(home.path(private)).expect("an empty home");

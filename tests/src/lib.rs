@@ -41,3 +41,4 @@ pub mod service_manager;
 pub mod shim;
 pub mod signing_key;
 pub mod user_manager;
+pub mod vitals;

@@ -14,6 +14,9 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// The pause between two looks: short beside any process start, long enough not to starve what is waited for.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The pause between two looks of a measurement.
+const INSTANT: Duration = Duration::from_micros(100);
+
 /// Waits until `holds` is true.
 ///
 /// # Panics
@@ -36,6 +39,19 @@ pub fn found<T>(within: Duration, what: &str, mut look: impl FnMut() -> Option<T
         }
         assert!(start.elapsed() < within, "not within {within:?}: {what}");
         pause();
+    }
+}
+
+/// Waits until `holds` is true, looking so often that the moment is known to a fraction of a millisecond: for measurements.
+///
+/// # Panics
+/// Panics with `what` once [`SOON`] has passed.
+#[track_caller]
+pub fn promptly(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = now();
+    while !holds() {
+        assert!(start.elapsed() < SOON, "not within {SOON:?}: {what}");
+        rest(INSTANT);
     }
 }
 

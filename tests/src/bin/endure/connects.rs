@@ -12,7 +12,7 @@ use integration_tests::process::raise_descriptor_limit;
 use crate::fleet::Fleet;
 use crate::options::{GRACE, Options};
 use crate::report::Report;
-use crate::vitals::Vitals;
+use integration_tests::vitals::Vitals;
 
 const PATH: &str = "/v1/accounts/a0/token";
 /// What the daemon may take, 8 MiB of which it takes without any client.

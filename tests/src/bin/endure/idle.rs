@@ -8,7 +8,7 @@ use integration_tests::patience::{now, rest};
 use crate::fleet::Fleet;
 use crate::options::{GRACE, Options};
 use crate::report::Report;
-use crate::vitals::Vitals;
+use integration_tests::vitals::Vitals;
 
 const ACCOUNTS: usize = 100;
 /// After the logins: what they took is given back, and what they started is over.

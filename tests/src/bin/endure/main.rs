@@ -21,7 +21,6 @@ mod starts;
 mod stranger;
 mod terminations;
 mod vault;
-mod vitals;
 
 use std::process::ExitCode;
 

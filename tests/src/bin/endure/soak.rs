@@ -14,7 +14,7 @@ use crate::fleet::{Fleet, expiry};
 use crate::options::{GRACE, Options};
 use crate::report::Report;
 use crate::vault::{Standing, judge};
-use crate::vitals::{Vitals, slope};
+use integration_tests::vitals::{Vitals, slope};
 
 const LIFETIME: Duration = Duration::from_secs(30);
 const ACCOUNTS: usize = 20;

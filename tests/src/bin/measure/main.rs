@@ -1,86 +1,107 @@
-//! Measures what people wait for: the shim from start to exit, the socket under load, the daemon's idle memory.
+//! Measures what people wait for, and what keyfob takes of their machine, beside what others take and the least there can be.
 //!
-//! Timing is never a test: it depends on the machine and on what else it does. So everything that is compared runs
-//! interleaved, in one run, and each figure comes with its spread.
+//! Timing is never a test: it depends on the machine and on what else it does. So everything that is compared runs by
+//! turns, in one run, and each figure comes with its spread.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot be made has no figure")]
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 
-mod commands;
+mod bare_hyper;
+mod contender;
+mod figures;
 mod load;
-mod pizauth;
+mod many;
+mod rivals;
+mod sections;
+mod stage;
+mod storm;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::ExitCode;
 
-use integration_tests::daemon::Daemon;
-use integration_tests::home::Home;
-use integration_tests::issuer::FakeIssuer;
 use integration_tests::issuer::settings::Settings;
-use integration_tests::{config, programs};
+use integration_tests::programs;
 
-use commands::Contender;
+use rivals::Rivals;
+use stage::Stage;
 
-/// Starts of each program.
-const ROUNDS: usize = 2_000;
+/// How many accounts there are in the runs that compare numbers of them.
+const NUMBERS: [usize; 3] = [1, 100, 10_000];
 
-/// How long each load lasts.
-const LOAD: Duration = Duration::from_secs(3);
+/// What can be measured, by name.
+const SECTIONS: [&str; 6] = ["starts", "instructions", "socket", "stampede", "accounts", "storm"];
 
-fn main() {
-    let pizauth = std::env::args_os().nth(1).map(PathBuf::from);
-    let issuer = FakeIssuer::start(Settings::default());
-    let home = Home::new().set("KEYFOB_LOG", "info");
-    home.configure(&config::device_code(&issuer));
-    let daemon = Daemon::start_in(home);
-    daemon.log_in("prod");
-    println!("idle memory of keyfobd with one account: {} KiB resident", resident(&daemon));
+const USAGE: &str = "usage: measure [--pizauth PATH] [starts|instructions|socket|stampede|accounts|storm]...";
 
-    let rival = pizauth.map(pizauth::Pizauth::start);
-    let mut contenders = vec![Contender::new("/bin/true", "/bin/true", &[])];
-    for (name, program) in shims() {
-        contenders.push(
-            Contender::new(name, program, &["token", "prod"])
-                .with("XDG_RUNTIME_DIR", &daemon.home().path("run"))
-                .with("HOME", &daemon.home().path("")),
-        );
+#[expect(clippy::print_stderr, reason = "for whoever mistypes")]
+fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // The parts that this program plays for itself.
+    match arguments.as_slice() {
+        [role, socket, length] if role == bare_hyper::ROLE => {
+            bare_hyper::serve(socket, length);
+            return ExitCode::SUCCESS;
+        }
+        [role, rest @ ..] if role == load::ROLE => {
+            load::be_clients(rest);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
-    contenders.extend(rival.as_ref().map(pizauth::Pizauth::show));
-    println!("\nstart to exit, {ROUNDS} times each, interleaved (microseconds):");
-    println!("{:<24}{:>10}{:>10}{:>10}", "", "median", "p10", "p90");
-    for (name, times) in commands::race(&contenders, ROUNDS) {
-        println!("{name:<24}{:>10}{:>10}{:>10}", times.at(50), times.at(10), times.at(90));
+    let pizauth = match arguments.iter().position(|argument| argument == "--pizauth") {
+        Some(at) if at + 1 < arguments.len() => {
+            let path = arguments.remove(at + 1);
+            arguments.remove(at);
+            Some(PathBuf::from(path))
+        }
+        Some(_) | None => None,
+    };
+    if let Some(unknown) = arguments.iter().find(|argument| SECTIONS.iter().all(|name| argument != name)) {
+        eprintln!("measure: what is {}?\n{USAGE}", unknown.display());
+        return ExitCode::from(2);
     }
-
-    println!("\nGET /v1/accounts/prod/token for {} s each:", LOAD.as_secs());
-    println!("{:<24}{:>14}{:>12}{:>12}{:>8}", "clients", "requests/s", "p50 (us)", "p99 (us)", "errors");
-    for connection in [load::Connection::Fresh, load::Connection::Kept] {
-        for clients in [1, 16, 64] {
-            let result = load::run(&daemon.home().socket(), clients, connection, LOAD);
-            println!(
-                "{:<24}{:>14.0}{:>12}{:>12}{:>8}",
-                format!("{clients}, {connection:?} connections"),
-                result.per_second,
-                result.latencies.at(50),
-                result.latencies.at(99),
-                result.errors
-            );
+    let wants = |section: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == section);
+    sizes();
+    if ["starts", "instructions", "socket"].into_iter().any(wants) {
+        let stage = Stage::set(Settings::default());
+        if ["starts", "instructions"].into_iter().any(wants) {
+            let rivals = Rivals::start(pizauth);
+            if wants("starts") {
+                sections::starts(&stage, &rivals);
+            }
+            if wants("instructions") {
+                sections::instructions(&stage, &rivals);
+            }
+        }
+        if wants("socket") {
+            sections::socket(&stage);
         }
     }
-    println!("\nmemory of keyfobd after the load: {} KiB resident", resident(&daemon));
+    if wants("stampede") {
+        sections::stampede();
+    }
+    if wants("accounts") {
+        many::measure(&NUMBERS);
+    }
+    if wants("storm") {
+        storm::measure();
+    }
+    ExitCode::SUCCESS
 }
 
-/// Returns the shims that are built: the usual one, and the static one where its target is installed.
-fn shims() -> Vec<(&'static str, PathBuf)> {
-    let usual = programs::directory().join("keyfob");
-    let fixed = programs::directory().join("../x86_64-unknown-linux-musl/release/keyfob");
-    let all = [("keyfob token, static", fixed), ("keyfob token, dynamic", usual)];
-    all.into_iter().filter(|(_, program)| program.exists()).collect()
-}
-
-/// Returns the daemon's resident memory in KiB.
-fn resident(daemon: &Daemon) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process().id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").to_owned()
+/// Says how large the programs are.
+fn sizes() {
+    let directory = programs::directory();
+    let programs = [
+        ("keyfobd", directory.join("keyfobd")),
+        ("keyfob, dynamic", directory.join("keyfob")),
+        ("keyfob, static", directory.join("../x86_64-unknown-linux-musl/shim/keyfob")),
+    ];
+    println!("| program | size |\n|---|--:|");
+    for (name, path) in programs {
+        if let Ok(metadata) = std::fs::metadata(path) {
+            println!("| {name} | {:.1} MiB |", metadata.len() as f64 / (1024.0 * 1024.0));
+        }
+    }
 }

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 /// A look at a process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Vitals {
+pub struct Vitals {
     /// KiB.
-    pub(crate) resident: u64,
-    pub(crate) descriptors: u64,
+    pub resident: u64,
+    /// Open files and connections.
+    pub descriptors: u64,
     /// User and system together.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// How often any of its threads gave up the processor to wait.
-    pub(crate) wakeups: u64,
+    pub wakeups: u64,
 }
 
 impl Vitals {
     /// Looks at a process.
-    pub(crate) fn of(pid: u32) -> Self {
+    pub fn of(pid: u32) -> Self {
         let read = |path: String| fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let stat = read(format!("/proc/{pid}/stat"));
         // The name in the second field may have spaces.
@@ -41,7 +42,7 @@ fn number(status: &str, name: &str) -> u64 {
 }
 
 /// Returns the slope of the line that lies best through these points: KiB over time, in MiB per hour.
-pub(crate) fn slope(points: &[(Duration, u64)]) -> f64 {
+pub fn slope(points: &[(Duration, u64)]) -> f64 {
     let count = points.len() as f64;
     let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), (at, kib)| (x + at.as_secs_f64(), y + *kib as f64));
     let (mean_x, mean_y) = (x / count, y / count);

@@ -5,33 +5,22 @@ use std::process::{Command, Stdio};
 
 use integration_tests::patience::now;
 
+use crate::figures::Times;
+
 /// A program in the race.
+#[derive(Clone)]
 pub(crate) struct Contender {
-    name: &'static str,
+    pub(crate) name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, PathBuf)>,
-}
-
-/// Times in microseconds, in order.
-pub(crate) struct Times(Vec<u128>);
-
-impl Times {
-    pub(crate) fn new(mut times: Vec<u128>) -> Self {
-        times.sort_unstable();
-        Self(times)
-    }
-
-    /// Returns a percentile.
-    pub(crate) fn at(&self, percent: usize) -> u128 {
-        self.0.get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1))).copied().unwrap_or(0)
-    }
+    input: Option<&'static str>,
 }
 
 impl Contender {
     pub(crate) fn new(name: &'static str, program: impl AsRef<Path>, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Self { name, program: program.as_ref().to_owned(), arguments, environment: Vec::new() }
+        Self { name, program: program.as_ref().to_owned(), arguments, environment: Vec::new(), input: None }
     }
 
     /// Adds a path to the program's environment, which is empty otherwise.
@@ -40,12 +29,38 @@ impl Contender {
         self
     }
 
-    fn run(&self) -> u128 {
-        let mut command = Command::new(&self.program);
+    /// Gives the program something to read.
+    pub(crate) fn reading(self, input: &'static str) -> Self {
+        Self { input: Some(input), ..self }
+    }
+
+    /// Returns how it is started, by another program in front of it where there is one.
+    pub(crate) fn command(&self, front: &[&str]) -> Command {
+        let mut command = match front {
+            [] => Command::new(&self.program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+        };
         command.args(&self.arguments).env_clear().envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Runs it once, and returns how long that took in microseconds.
+    fn run(&self) -> u128 {
+        let mut command = self.command(&[]);
         let start = now();
-        let status = command.status().unwrap();
+        let status = match self.input {
+            None => command.status().unwrap(),
+            Some(input) => {
+                let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+                std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+                child.wait().unwrap()
+            }
+        };
         let time = start.elapsed().as_micros();
         assert!(status.success(), "{}: {status}", self.name);
         time

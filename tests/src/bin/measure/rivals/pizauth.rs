@@ -1,17 +1,17 @@
 //! pizauth, signed in to an issuer of a few lines, so that its `show` can race.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use integration_tests::patience::eventually;
 use tempfile::TempDir;
 
-use crate::commands::Contender;
+use super::issuer;
+use crate::contender::Contender;
 
 /// How long pizauth may take to start and to sign in.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -27,7 +27,7 @@ impl Pizauth {
     /// Starts pizauth in a temporary home and signs it in.
     pub(crate) fn start(program: PathBuf) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let issuer = serve_tokens();
+        let issuer = issuer::serve();
         let config = home.path().join("pizauth.conf");
         fs::write(
             &config,
@@ -94,32 +94,4 @@ impl Drop for Pizauth {
         self.server.kill().unwrap();
         self.server.wait().unwrap();
     }
-}
-
-/// Answers every request with the same token.
-fn serve_tokens() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            answer(stream.unwrap());
-        }
-    });
-    url
-}
-
-fn answer(stream: TcpStream) {
-    let mut reader = BufReader::new(stream);
-    let (mut line, mut length) = (String::new(), 0);
-    while reader.read_line(&mut line).unwrap() > 2 {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        line.clear();
-    }
-    reader.read_exact(&mut vec![0; length]).unwrap();
-    let body = r#"{"access_token":"at","token_type":"Bearer","expires_in":36000,"refresh_token":"rt"}"#;
-    let head =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len());
-    write!(reader.get_mut(), "{head}connection: close\r\n\r\n{body}").unwrap();
 }
