@@ -8,8 +8,8 @@ use std::str;
 /// The longest head: keyfobd's are below 300 bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The longest body: the status of a thousand accounts is shorter, and no server takes a token of that size.
-const MAX_BODY: usize = 1024 * 1024;
+/// The longest body: the status of ten thousand accounts is shorter, and no server takes a token of that size.
+const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// What ends a head.
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
@@ -193,7 +193,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\ntoken", Malformed::NoLength),
             ("HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\ntoken", Malformed::NoLength),
             ("HTTP/1.1 200 OK\r\ncontent-length: 5, 5\r\n\r\ntoken", Malformed::NoLength),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 1048577\r\n\r\n", Malformed::LongBody),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 16777217\r\n\r\n", Malformed::LongBody),
             ("HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\n", Malformed::LongBody),
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntoken", Malformed::Surplus),
             ("HTTP/1.1 204 No Content\r\n\r\ntoken", Malformed::Surplus),

@@ -12,8 +12,8 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::config::ConfigError;
 
-/// The largest file: a thousand accounts fit.
-const LARGEST: u64 = 1 << 20;
+/// The largest file: ten thousand accounts with every setting fit.
+const LARGEST: u64 = 16 << 20;
 
 /// The write bits of everybody but the owner.
 const OTHERS_MAY_WRITE: u32 = 0o022;
@@ -85,7 +85,7 @@ fn contents(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+        return Err(io::Error::new(ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
     }
     Ok(bytes)
 }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_more_than_one_mebibyte_is_refused() {
+    fn a_file_of_more_than_sixteen_mebibytes_is_refused() {
         let directory = directory(0o700);
         let path = directory.path().join("config.toml");
         for (size, accepted) in [(LARGEST, true), (LARGEST + 1, false)] {
