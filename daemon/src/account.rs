@@ -29,6 +29,7 @@ use crate::oauth::http::Http;
 use crate::oauth::transport::{Transport, Trust};
 use crate::oauth::{Client, ClientId, DpopPolicy, ExtraParameters, LoopbackHttp, Server};
 use crate::token::Target;
+use crate::token::digest::hex;
 use crate::token::rotation::Profile;
 
 /// One named login, as the configuration has it.
@@ -188,7 +189,7 @@ impl Account {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
-        Fingerprint(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Fingerprint(hex(&hash.finalize()))
     }
 
     /// Returns what obtains this account's tokens.

@@ -16,8 +16,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-pub use crate::token::proof_key::ProofKey;
 use secrecy::{ExposeSecret, SecretString};
+
+pub use crate::token::proof_key::ProofKey;
 
 use crate::clock::Moment;
 use crate::secret::LockedText;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::grant::Wanted;
-use crate::token::digest::sha256;
+use crate::token::digest::{hex, sha256};
 
 /// Until then an asker may still be one of a burst that began together: a slow start of ten threads takes a second.
 const LEARNING: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ impl TokenHash {
 
     /// Returns the beginning of it, in hexadecimal: enough to tell tokens apart.
     pub fn fingerprint(&self) -> String {
-        self.0[..FINGERPRINT_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0[..FINGERPRINT_BYTES])
     }
 }
 

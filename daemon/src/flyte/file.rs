@@ -16,6 +16,7 @@ use crate::clock::Stamp;
 use crate::flyte::Endpoint;
 use crate::flyte::message::Said;
 use crate::oauth::transport::Transport;
+use crate::token::digest::hex;
 
 /// The one format so far. A file with another one is of no use.
 const VERSION: u32 = 1;
@@ -45,7 +46,7 @@ impl CacheFile {
     pub(super) fn of(state: &Path, endpoint: &Endpoint, transport: &Transport) -> Self {
         let endpoint = endpoint.at("").to_string();
         let digest = Sha256::digest(format!("{endpoint}\0{transport:?}"));
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&digest[..16]);
         Self { path: state.join("flyte").join(format!("{name}.json")), endpoint }
     }
 

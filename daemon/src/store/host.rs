@@ -9,6 +9,7 @@ use std::fs;
 use sha2::{Digest, Sha256};
 
 use crate::store::directory::{Directory, FileError};
+use crate::token::digest::hex;
 
 /// File systems that another machine may have open too, as `statfs` numbers them (`linux/magic.h`). FUSE is there for
 /// sshfs and the like: which of them it is nobody can tell.
@@ -46,8 +47,7 @@ fn part_of(file_system: u32, state: Directory, machine_id: &str) -> Result<Direc
     }
     // The id is not to be told to whoever reads the directory (machine-id(5)).
     let hash = Sha256::digest([b"keyfob\0", machine_id.trim().as_bytes()].concat());
-    let name: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    state.subdirectory("hosts")?.subdirectory(&name)
+    state.subdirectory("hosts")?.subdirectory(&hex(&hash[..16]))
 }
 
 fn machine_id() -> String {

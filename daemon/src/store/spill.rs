@@ -17,6 +17,7 @@ use crate::store::custody::{Custodian, Custody};
 use crate::store::directory::{Content, Directory, FileError};
 use crate::store::shelf::Shelf;
 use crate::store::slot::Slot;
+use crate::token::digest::hex;
 
 /// The places, in the order in which they are tried.
 #[derive(Debug)]
@@ -106,5 +107,5 @@ impl Spill {
 fn name_of(state: &Path) -> String {
     let state = std::fs::canonicalize(state).unwrap_or_else(|_| state.to_owned());
     let hash = Sha256::digest(state.as_os_str().as_encoded_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash[..8])
 }

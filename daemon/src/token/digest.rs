@@ -1,4 +1,4 @@
-//! SHA-256 of what is secret, which leaves nothing of it behind.
+//! SHA-256 of what is secret, which leaves nothing of it behind; and how hashes are written.
 //!
 //! A hasher holds the last block of what it is given. The thing to get wrong is to let it be moved, as `digest` and
 //! `finalize` do: it is wiped where it ends, and not where it was before.
@@ -12,6 +12,11 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
         hasher.update(part);
     }
     hasher.finalize_reset().into()
+}
+
+/// Returns bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
