@@ -51,6 +51,14 @@ pub struct Api {
     pub is_full: AtomicBool,
 }
 
+impl Api {
+    /// Returns an API over these accounts, which nobody has asked for anything yet.
+    pub fn new(cache: TokenCache, control: Control, keyrings: Keyrings) -> Self {
+        let (audit, confirmations) = (Audit::default(), Confirmations::default());
+        Self { cache, control, keyrings, audit, confirmations, is_full: AtomicBool::new(false) }
+    }
+}
+
 /// Every path with its methods. `openapi.json` describes each of them; a test of [`description`] finds one that is missing.
 fn paths() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     vec![

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use keyfob_protocol::daemon::ReloadReport;
@@ -11,8 +10,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::account::registry::Registry;
 use crate::account::{Account, Means};
-use crate::api::audit::Audit;
-use crate::api::confirm::Confirmations;
 use crate::api::control::{Control, MAX_ORDERS, Order};
 use crate::api::peer::Peer;
 use crate::api::{self, Api, serve};
@@ -64,16 +61,7 @@ pub fn serve(config: &str, state: &Path) -> Router {
     let (orders, given) = mpsc::channel(MAX_ORDERS);
     tokio::spawn(heed(given));
     let control = Control { orders, started_at };
-    let (audit, confirmations) = (Audit::default(), Confirmations::default());
-    let api = Api {
-        cache,
-        control,
-        keyrings: Keyrings::new(None, None),
-        audit,
-        confirmations,
-        is_full: AtomicBool::default(),
-    };
-    api::router(Arc::new(api))
+    api::router(Arc::new(Api::new(cache, control, Keyrings::new(None, None))))
 }
 
 /// Lets the API answer on one connection, as it does on one of the socket, until either side has enough.

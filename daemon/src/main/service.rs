@@ -4,12 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use keyfob_daemon::account::registry::Registry;
-use keyfob_daemon::api::audit::Audit;
-use keyfob_daemon::api::confirm::Confirmations;
 use keyfob_daemon::api::control::{Control, MAX_ORDERS, Order};
 use keyfob_daemon::api::socket::OwnSocket;
 use keyfob_daemon::api::{Api, serve};
@@ -53,15 +50,7 @@ pub(crate) async fn run(service: Service) -> Result<(), Obstacle> {
     let (orders, mut given) = mpsc::channel(MAX_ORDERS);
     let started_at = cache.clock().now().wall;
     report(&cache.apply(registry(config)));
-    let (audit, confirmations) = (Audit::default(), Confirmations::default());
-    let api = Arc::new(Api {
-        cache,
-        control: Control { orders, started_at },
-        keyrings,
-        audit,
-        confirmations,
-        is_full: AtomicBool::default(),
-    });
+    let api = Arc::new(Api::new(cache, Control { orders, started_at }, keyrings));
     let (stop, stopping) = watch::channel(());
     let server = tokio::spawn(serve::run(socket, Arc::clone(&api), asked(stopping)));
     when_ready().map_err(|error| failure(&error))?;

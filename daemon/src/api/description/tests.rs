@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::ALLOW;
@@ -37,8 +36,6 @@ use tower_service::Service;
 
 use super::DESCRIPTION;
 use super::schema::misfit;
-use crate::api::audit::Audit;
-use crate::api::confirm::Confirmations;
 use crate::api::control::Control;
 use crate::api::{Api, paths, router};
 use crate::cache::TokenCache;
@@ -66,15 +63,7 @@ fn api(state: &TempDir) -> Arc<Api> {
     let sources = Box::new(|_: &_| unreachable!("there are no accounts"));
     let cache = TokenCache::new(Arc::new(store), sources, clock);
     let control = Control { orders: mpsc::channel(1).0, started_at: Timestamp::UNIX_EPOCH };
-    let (audit, confirmations) = (Audit::default(), Confirmations::default());
-    Arc::new(Api {
-        cache,
-        control,
-        keyrings: Keyrings::new(None, None),
-        audit,
-        confirmations,
-        is_full: AtomicBool::default(),
-    })
+    Arc::new(Api::new(cache, control, Keyrings::new(None, None)))
 }
 
 async fn answer(method: &str, path: &str) -> Response {
