@@ -2,8 +2,10 @@
 //!
 //! Never in `/tmp`: whoever comes first there could answer in the daemon's place.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
 
@@ -14,6 +16,17 @@ const FILE_NAME: &str = "keyfob.sock";
 
 /// The longest path that fits `sockaddr_un::sun_path` on Linux with its final NUL.
 pub const MAX_PATH: usize = 107;
+
+/// Returns the path by which a socket in an open directory is reached: its own or, where that does not fit into an address,
+/// one through the descriptor, which the kernel lets each process use with its own.
+pub fn reachable<'a>(path: &'a Path, directory: BorrowedFd<'_>) -> Cow<'a, Path> {
+    match path.file_name() {
+        Some(name) if path.as_os_str().len() > MAX_PATH => {
+            Cow::Owned(PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
+        }
+        Some(_) | None => Cow::Borrowed(path),
+    }
+}
 
 /// Finds the socket: `$KEYFOB_SOCKET` (given here), or `keyfob/keyfob.sock` in the runtime directory, which is
 /// `$XDG_RUNTIME_DIR` or, where that is not set (cron, `su`, some SSH sessions), the `/run/user/UID` that the same

@@ -3,11 +3,11 @@
 //! The thing to get wrong: what a path leads to now is not what it leads to a moment later. So in the end it is the
 //! connection that is looked at, whose server nobody can change any more.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use keyfob_protocol::socket::MAX_PATH;
+use keyfob_protocol::socket::reachable;
 use keyfob_protocol::user;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, statat};
@@ -50,13 +50,8 @@ pub(super) fn find(socket: &Path) -> Result<Site, Error> {
     if found.st_uid != uid {
         return Err(Error::Unsafe("it belongs to another user"));
     }
-    let address = if socket.as_os_str().len() > MAX_PATH {
-        // The kernel lets each process reach what it has open by this name.
-        SocketAddrUnix::new(PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
-    } else {
-        SocketAddrUnix::new(socket)
-    };
-    Ok(Site { address: address.map_err(during_connect)?, _directory: directory })
+    let address = SocketAddrUnix::new(&*reachable(socket, directory.as_fd())).map_err(during_connect)?;
+    Ok(Site { address, _directory: directory })
 }
 
 /// Makes sure that who listens at the other end is this user.

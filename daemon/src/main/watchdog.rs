@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use keyfob_daemon::api::Api;
 use keyfob_daemon::cache::TokenCache;
 use keyfob_daemon::token::failure::told;
-use keyfob_protocol::socket::MAX_PATH;
+use keyfob_protocol::socket::reachable;
 use sd_notify::NotifyState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -129,15 +129,9 @@ async fn check(socket: &Served, api: &Api, patience: Duration) -> Result<(), Stu
 }
 
 async fn ask(socket: &Path) -> io::Result<()> {
-    // Open meanwhile: a path that is too long for a socket's address is reached through its directory.
+    // Open meanwhile: the socket may be reached through it.
     let directory = File::open(socket.parent().unwrap_or(Path::new("/")))?;
-    let mut stream = match socket.file_name() {
-        Some(name) if socket.as_os_str().len() > MAX_PATH => {
-            let held = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
-            UnixStream::connect(held.join(name)).await?
-        }
-        Some(_) | None => UnixStream::connect(socket).await?,
-    };
+    let mut stream = UnixStream::connect(reachable(socket, directory.as_fd())).await?;
     stream.write_all(QUESTION).await?;
     let mut begin = [0; GOOD.len()];
     stream.read_exact(&mut begin).await?;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use keyfob_protocol::socket::MAX_PATH;
+use keyfob_protocol::socket::reachable;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, open, statat};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
@@ -97,12 +97,11 @@ impl Directory {
         }
     }
 
-    /// Returns the address of a socket in it. A path that is too long for an address is one through the descriptor, which the
-    /// kernel lets each process do with its own.
+    /// Returns the address of a socket in it, which may be one through the descriptor.
     pub(super) fn address(&self, name: &Path) -> Result<SocketAddrUnix, SocketError> {
         let path = self.path.join(name);
-        let reachable = if path.as_os_str().len() > MAX_PATH { self.link().join(name) } else { path.clone() };
-        SocketAddrUnix::new(&reachable).map_err(|errno| match errno {
+        let address = SocketAddrUnix::new(&*reachable(&path, self.fd()));
+        address.map_err(|errno| match errno {
             Errno::NAMETOOLONG => SocketError::TooLong(path),
             _ => SocketError::Io { path, source: errno.into() },
         })
