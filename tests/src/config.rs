@@ -43,3 +43,19 @@ tls = {{ allow_http_loopback = true }}
         issuer.url()
     )
 }
+
+/// Returns the section of an account that is a client of its own name, with these lines beside. The endpoints are named: a
+/// daemon that starts has nothing to discover.
+pub fn of_its_own(name: &str, issuer: &str, lines: &str) -> String {
+    format!(
+        r#"
+[accounts.{name}]
+token_endpoint = "{issuer}/token"
+device_authorization_endpoint = "{issuer}/device_authorization"
+client_id = "{name}"
+grant = "device_code"
+scopes = ["all", "offline"]
+{lines}
+"#
+    )
+}

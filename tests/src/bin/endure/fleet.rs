@@ -1,10 +1,9 @@
 //! A daemon with many accounts, and their issuer, at which each account is a client of its own name.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use integration_tests::config::HEAD;
+use integration_tests::config::{self, HEAD};
 use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
 use integration_tests::http::Response;
@@ -127,21 +126,11 @@ pub(crate) fn expiry(token: &TokenResponse) -> Option<Instant> {
 fn config(accounts: &[String], issuer: &str, line: &str) -> String {
     let mut config = HEAD.replace("prod", &accounts[0]);
     for name in accounts {
-        // The endpoints are named: a daemon that starts has nothing to discover.
-        write!(
-            config,
-            r#"
-[accounts.{name}]
-token_endpoint = "{issuer}/token"
-device_authorization_endpoint = "{issuer}/device_authorization"
-client_id = "{name}"
-grant = "device_code"
-scopes = ["all", "offline"]
-tls = {{ allow_http_loopback = true }}
-{line}
-"#
-        )
-        .expect("a string takes all");
+        config.push_str(&config::of_its_own(
+            name,
+            issuer,
+            &format!("tls = {{ allow_http_loopback = true }}\n{line}"),
+        ));
     }
     config
 }

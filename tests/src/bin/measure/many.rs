@@ -2,11 +2,10 @@
 //!
 //! The store is filled with the daemon's own code, so that ten thousand need not log in.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use integration_tests::config::HEAD;
+use integration_tests::config::{self, HEAD};
 use integration_tests::daemon::Daemon;
 use integration_tests::home::Home;
 use integration_tests::patience::{now, rest};
@@ -101,18 +100,7 @@ fn row(number: usize) {
 fn config(accounts: &[String]) -> String {
     let mut config = HEAD.replace("prod", &accounts[0]);
     for name in accounts {
-        write!(
-            config,
-            r#"
-[accounts.{name}]
-token_endpoint = "https://login.example.com/token"
-device_authorization_endpoint = "https://login.example.com/device_authorization"
-client_id = "{name}"
-grant = "device_code"
-scopes = ["all", "offline"]
-"#
-        )
-        .unwrap();
+        config.push_str(&config::of_its_own(name, "https://login.example.com", ""));
     }
     config
 }
