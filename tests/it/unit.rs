@@ -50,11 +50,7 @@ fn the_units_are_without_a_mistake_and_leave_little_exposed_o1() {
 #[test]
 fn the_daemon_serves_renews_and_stores_inside_of_its_unit_o1() {
     let issuer = FakeIssuer::start(Settings { access_lifetime: LIFETIME, ..Settings::default() });
-    let home = furnished(&issuer);
-    let manager = UserManager::start(&home);
-    manager.install();
-    manager.systemctl(&["start", "keyfobd.socket"]);
-    let daemon = Daemon::run_by_another(home);
+    let (manager, daemon) = served(furnished(&issuer), &[]);
     daemon.log_in("prod");
     let renewed = daemon.renew("prod").access_token;
     assert_eq!(daemon.account("prod").persistence, Persistence::Durable);
@@ -79,12 +75,8 @@ fn the_daemon_serves_renews_and_stores_inside_of_its_unit_o1() {
 #[test]
 fn where_users_have_no_namespaces_the_drop_in_takes_back_what_needs_one() {
     let issuer = FakeIssuer::start(Settings::default());
-    let home = furnished(&issuer);
-    let manager = UserManager::start(&home);
-    manager.install();
-    manager.amend("no-userns.conf", &fs::read_to_string(source("no-userns.conf")).unwrap());
-    manager.systemctl(&["start", "keyfobd.socket"]);
-    let daemon = Daemon::run_by_another(home);
+    let drop_in = fs::read_to_string(source("no-userns.conf")).unwrap();
+    let (manager, daemon) = served(furnished(&issuer), &[("no-userns.conf", &drop_in)]);
     daemon.log_in("prod");
     let pid = manager.property("keyfobd.service", "MainPID");
     let namespace = |pid: &str, kind: &str| manager.run("readlink", &[&format!("/proc/{pid}/ns/{kind}")]);
@@ -98,12 +90,7 @@ fn where_users_have_no_namespaces_the_drop_in_takes_back_what_needs_one() {
 #[test]
 fn systemd_replaces_a_daemon_that_hangs_and_whoever_waited_is_answered_o2() {
     let issuer = FakeIssuer::start(Settings::default());
-    let home = furnished(&issuer);
-    let manager = UserManager::start(&home);
-    manager.install();
-    manager.amend("watchdog.conf", "[Service]\nWatchdogSec=3\n");
-    manager.systemctl(&["start", "keyfobd.socket"]);
-    let daemon = Daemon::run_by_another(home);
+    let (manager, daemon) = served(furnished(&issuer), &[("watchdog.conf", "[Service]\nWatchdogSec=3\n")]);
     daemon.log_in("prod");
     let token = daemon.token("prod").access_token;
     let pid = manager.property("keyfobd.service", "MainPID");
@@ -117,11 +104,8 @@ fn systemd_replaces_a_daemon_that_hangs_and_whoever_waited_is_answered_o2() {
 #[test]
 fn a_reload_by_systemd_takes_over_the_configuration_o3() {
     let issuer = FakeIssuer::start(Settings::default());
-    let home = furnished(&issuer);
-    let manager = UserManager::start(&home);
-    manager.install();
-    manager.systemctl(&["start", "keyfobd.socket", "keyfobd.service"]);
-    let daemon = Daemon::run_by_another(home);
+    let (manager, daemon) = served(furnished(&issuer), &[]);
+    manager.systemctl(&["start", "keyfobd.service"]);
     daemon.home().configure(&(config::device_code(&issuer) + &config::account("other", &issuer)));
     manager.systemctl(&["reload", "keyfobd.service"]);
     let status = || manager.property("keyfobd.service", "StatusText");
@@ -133,11 +117,7 @@ fn a_reload_by_systemd_takes_over_the_configuration_o3() {
 #[test]
 fn an_upgrade_under_load_costs_no_client_an_error_o4() {
     let issuer = FakeIssuer::start(Settings::default());
-    let home = furnished(&issuer);
-    let manager = UserManager::start(&home);
-    manager.install();
-    manager.systemctl(&["start", "keyfobd.socket"]);
-    let daemon = Daemon::run_by_another(home);
+    let (manager, daemon) = served(furnished(&issuer), &[]);
     daemon.log_in("prod");
     let token = daemon.token("prod").access_token + "\n";
     // Another file in the place of the program, as an upgrade leaves it.
@@ -180,10 +160,7 @@ fn a_program_runs_outside_of_the_unit_and_gets_its_arguments_as_they_are() {
         let home = furnished(&issuer);
         let text = config::device_code(&issuer) + PROGRAM;
         home.configure(&format!("sandbox_exec = \"{choice}\"\n{text}"));
-        let manager = UserManager::start(&home);
-        manager.install();
-        manager.systemctl(&["start", "keyfobd.socket"]);
-        let daemon = Daemon::run_by_another(home);
+        let (manager, daemon) = served(home, &[]);
         let answer = daemon.api("GET", "/v1/accounts/iap/token");
         assert_eq!(answer.status, 200, "{answer:?} {}", manager.log());
         let expected = format!("privileges-{privileges}-argument-{token}-{HOME}");
@@ -201,10 +178,7 @@ fn a_program_that_fails_outside_of_the_unit_says_why() {
     let missing = r#"command = ["no-such-program"]"#;
     let account = |name: &str, line: &str| format!("[accounts.{name}]\ngrant = \"command\"\n{line}\n");
     home.configure(&format!("{HEAD}{}{}", account("prod", fails), account("none", missing)));
-    let manager = UserManager::start(&home);
-    manager.install();
-    manager.systemctl(&["start", "keyfobd.socket"]);
-    let daemon = Daemon::run_by_another(home);
+    let (_manager, daemon) = served(home, &[]);
     let refused = |account: &str| daemon.api("GET", &format!("/v1/accounts/{account}/token")).body;
     assert!(refused("prod").contains("the vault is locked"), "{}", refused("prod"));
     assert!(refused("none").contains("cannot run no-such-program"), "{}", refused("none"));
@@ -216,6 +190,17 @@ fn furnished(issuer: &FakeIssuer) -> Home {
     home.configure(&config::device_code(issuer));
     fs::DirBuilder::new().mode(0o700).create(home.path("state/keyfob")).unwrap();
     home
+}
+
+/// Has systemd listen for a daemon in a home, under our units with these drop-ins.
+fn served(home: Home, drop_ins: &[(&str, &str)]) -> (UserManager, Daemon) {
+    let manager = UserManager::start(&home);
+    manager.install();
+    for (name, text) in drop_ins {
+        manager.amend(name, text);
+    }
+    manager.systemctl(&["start", "keyfobd.socket"]);
+    (manager, Daemon::run_by_another(home))
 }
 
 fn analyze(home: &Home, arguments: &[&str]) -> Output {
