@@ -166,7 +166,9 @@ mod tests {
 
     #[test]
     fn the_service_has_the_lines_that_are_replaced() {
-        for line in [EXEC_START, BEFORE, "-%h/.local/state/", "-%h/.local/share/"] {
+        for line in
+            [EXEC_START, BEFORE, "\nReadWritePaths=-%h/.local/state/", "\nReadWritePaths=-%h/.local/share/"]
+        {
             assert_eq!(SERVICE_TEXT.matches(line).count(), 1, "{line}");
         }
     }
@@ -175,5 +177,14 @@ mod tests {
     fn our_own_units_are_known_as_such() {
         assert!([SERVICE_TEXT, SOCKET_TEXT, DROP_IN_TEXT].into_iter().all(is_ours));
         assert!(!is_ours("[Service]\nExecStart=/opt/keyfob\n"));
+        assert!(!is_ours("# My own unit of keyfob\n[Service]\nExecStart=/opt/keyfob\n"));
+    }
+
+    #[test]
+    fn what_may_be_written_moves_along_whatever_is_in_the_path() {
+        let unit = "a\nReadWritePaths=-%h/.local/state/keyfob\nb\n";
+        let moved = |path| with_path(unit, ".local/state", Path::new(path)).unwrap();
+        assert_eq!(moved("/data"), "a\nReadWritePaths=-/data/keyfob\nb\n");
+        assert_eq!(moved("/my data/50%"), "a\nReadWritePaths=\"-/my data/50%%/keyfob\"\nb\n");
     }
 }
