@@ -8,6 +8,7 @@ mod pace;
 mod provenance;
 mod request;
 
+use std::collections::HashMap;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,11 +25,13 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::peer::Peer;
-use crate::api::serve::admission::{Admission, Crowded, MAX_CONNECTIONS};
-use crate::api::serve::pace::{Paced, Turn};
+use crate::api::serve::admission::{Admission, Crowded};
+use crate::api::serve::pace::{Paced, TICK, Turn};
 use crate::api::socket::{AcceptError, OwnSocket};
 use crate::api::throttle::Throttle;
 use crate::api::{Api, router};
@@ -49,15 +52,30 @@ const STRANGERS: Duration = Duration::from_secs(60);
 pub async fn run(mut socket: OwnSocket, api: Arc<Api>, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
     let mut hall = Hall::new(api);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // They go on for one tick after the last guest has left: who comes right after that costs no other timer. In an empty hall
+    // there are none.
+    let mut is_ticking = false;
     loop {
         hall.api.is_full.store(!hall.admission.has_room(), Ordering::Relaxed);
         tokio::select! {
             () = &mut stop => break,
-            Some(peer) = hall.departures.recv() => hall.admission.leave(peer),
-            accepted = socket.accept(), if hall.admission.has_room() => match accepted {
-                Ok((stream, peer)) => hall.welcome(stream, peer),
-                Err(error) => hall.lament(error).await,
-            },
+            Some(ended) = hall.tasks.join_next_with_id() => hall.see_off(ended),
+            _ = ticks.tick(), if is_ticking => {
+                is_ticking = !hall.admission.is_empty();
+                hall.tick();
+            }
+            accepted = socket.accept(), if hall.admission.has_room() => {
+                if !is_ticking {
+                    is_ticking = true;
+                    ticks.reset();
+                }
+                match accepted {
+                    Ok((stream, peer)) => hall.welcome(stream, peer),
+                    Err(error) => hall.lament(error).await,
+                }
+            }
         }
     }
     socket.retire();
@@ -71,26 +89,30 @@ struct Hall {
     router: Router,
     clock: Clock,
     admission: Admission,
-    /// Given to each connection, which says on its end whose it was.
-    exit: mpsc::Sender<Option<i32>>,
-    departures: mpsc::Receiver<Option<i32>>,
+    tasks: JoinSet<()>,
+    guests: HashMap<Id, Guest>,
     /// Tells the connections that the daemon stops.
     closing: watch::Sender<()>,
     complaints: Throttle,
     strangers: Throttle,
 }
 
+/// A connection that counts.
+struct Guest {
+    pid: Option<i32>,
+    turn: Arc<Turn>,
+    task: AbortHandle,
+}
+
 impl Hall {
     fn new(api: Arc<Api>) -> Self {
-        // As many as there can be connections, so that none has to wait with its farewell.
-        let (exit, departures) = mpsc::channel(MAX_CONNECTIONS);
         Self {
             clock: api.cache.clock().clone(),
             router: router(Arc::clone(&api)),
             api,
             admission: Admission::new(descriptors()),
-            exit,
-            departures,
+            tasks: JoinSet::new(),
+            guests: HashMap::new(),
             closing: watch::Sender::new(()),
             complaints: Throttle::new(COMPLAINTS),
             strangers: Throttle::new(STRANGERS),
@@ -98,12 +120,35 @@ impl Hall {
     }
 
     fn welcome(&mut self, stream: Stream, peer: Peer) {
-        match self.admission.enter(peer.pid) {
+        let pid = peer.pid;
+        match self.admission.enter(pid) {
             Ok(()) => {
-                let visit = Visit { peer: peer.pid, exit: self.exit.clone() };
-                tokio::spawn(attend(stream, peer, self.router.clone(), self.closing.subscribe(), visit));
+                let turn = Turn::new();
+                let visit =
+                    converse(stream, peer, Arc::clone(&turn), self.router.clone(), self.closing.subscribe());
+                let task = self.tasks.spawn(visit);
+                self.guests.insert(task.id(), Guest { pid, turn, task });
             }
             Err(Crowded) => turn_away(&stream),
+        }
+    }
+
+    /// Counts a connection no more, however its task has ended.
+    fn see_off(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => error.id(),
+        };
+        if let Some(guest) = self.guests.remove(&id) {
+            self.admission.leave(guest.pid);
+        }
+    }
+
+    /// Takes a tick off each client's time, and cuts off whose time is over.
+    fn tick(&self) {
+        for guest in self.guests.values().filter(|guest| guest.turn.is_over()) {
+            tracing::debug!(pid = guest.pid, "a client did not keep pace");
+            guest.task.abort();
         }
     }
 
@@ -128,44 +173,37 @@ impl Hall {
     }
 
     /// Lets everybody out: who waits for the rest of an answer gets it.
-    async fn empty(self) {
-        let Self { mut departures, mut admission, closing, .. } = self;
-        drop(closing);
-        while !admission.is_empty() {
-            let Some(peer) = departures.recv().await else { return };
-            admission.leave(peer);
-        }
+    async fn empty(mut self) {
+        drop(self.closing);
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// A connection that counts. However its task ends, it counts no more afterwards.
-struct Visit {
-    peer: Option<i32>,
-    exit: mpsc::Sender<Option<i32>>,
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        // There is room for all who can be there at once.
-        if let Err(error) = self.exit.try_send(self.peer) {
-            tracing::debug!(%error, "a connection outlived the server");
+/// Answers on a connection that is the only one, until either side has enough.
+#[cfg(fuzzing)]
+pub(crate) async fn converse_alone<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: Peer, router: Router) {
+    let turn = Turn::new();
+    // Nobody stops the daemon.
+    let (_stop, stopping) = watch::channel(());
+    let mut visit = pin!(converse(stream, peer, Arc::clone(&turn), router, stopping));
+    let mut ticks = interval(TICK);
+    loop {
+        tokio::select! {
+            () = &mut visit => return,
+            _ = ticks.tick() => if turn.is_over() { return },
         }
     }
-}
-
-/// Answers on a connection that counts.
-async fn attend(stream: Stream, peer: Peer, router: Router, closing: watch::Receiver<()>, _visit: Visit) {
-    converse(stream, peer, router, closing).await;
 }
 
 /// Answers on one connection, until either side has enough.
-pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: Peer,
+    turn: Arc<Turn>,
     router: Router,
     mut closing: watch::Receiver<()>,
 ) {
-    let (turn, pid) = (Arc::new(Turn::default()), peer.pid);
+    let pid = peer.pid;
     let io = TokioIo::new(Paced::new(stream, Arc::clone(&turn)));
     let answer = service_fn(move |asked| {
         let ours = Turn::begin(&turn);

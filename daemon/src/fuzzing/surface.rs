@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use keyfob_protocol::daemon::ReloadReport;
 use tokio::io::DuplexStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::account::registry::Registry;
 use crate::account::{Account, Means};
@@ -67,9 +67,7 @@ pub fn serve(config: &str, state: &Path) -> Router {
 /// Lets the API answer on one connection, as it does on one of the socket, until either side has enough.
 pub async fn converse(router: Router, stream: DuplexStream) {
     let peer = Peer::unknown(rustix::process::getuid().as_raw());
-    // Nobody stops the daemon.
-    let (_stop, stopping) = watch::channel(());
-    serve::converse(stream, peer, router, stopping).await;
+    serve::converse_alone(stream, peer, router).await;
 }
 
 fn record(account: &Account, clock: &Clock) -> Record {

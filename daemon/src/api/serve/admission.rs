@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 /// How many connections there are at most. A thousand tools that wait for one renewal leave room for as many who ask for
 /// something else; a connection costs us some 12 KiB.
-pub(super) const MAX_CONNECTIONS: usize = 2048;
+const MAX_CONNECTIONS: usize = 2048;
 
 /// How many of them one program has at most: more than any pool of a client library, few enough that a leak is contained.
 const MAX_OF_PEER: usize = 64;
