@@ -25,9 +25,9 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
-use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
+use tower_service::Service;
 
 use crate::cache::TokenCache;
 use crate::flyte::keyring::Keyrings;
@@ -82,21 +82,22 @@ fn paths() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     ]
 }
 
-/// Returns the router of the whole API. Each request has to know who asks, as `ConnectInfo<Peer>`.
+/// Returns the router of the whole API, for [`answer`]. Each request has to know who asks, as `ConnectInfo<Peer>`.
 pub(crate) fn router(api: Arc<Api>) -> Router {
     paths()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
-        .layer(map_response(error::in_our_words))
-        .layer(from_fn(keep_out_of_caches))
         .with_state(api)
 }
 
-/// No answer may be kept by anything on its way: most hold a secret or say who has one.
-async fn keep_out_of_caches(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// Answers a request. No answer may be kept by anything on its way: most hold a secret or say who has one.
+///
+/// The router has no layers for this: each would be a box and a copy of all that is below it for every request.
+pub(crate) async fn answer(mut router: Router, request: Request) -> Response {
+    let Ok(response) = router.call(request).await;
+    let mut response = error::in_our_words(response).await;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -32,7 +32,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use tower_service::Service;
 
 use super::DESCRIPTION;
 use super::schema::misfit;
@@ -69,7 +68,7 @@ fn api(state: &TempDir) -> Arc<Api> {
 async fn answer(method: &str, path: &str) -> Response {
     let state = tempfile::tempdir().unwrap();
     let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-    router(api(&state)).call(request).await.unwrap()
+    crate::api::answer(router(api(&state)), request).await
 }
 
 async fn body(response: Response) -> Value {

@@ -15,8 +15,8 @@ use axum::{Json, Router};
 use hyper::body::{Body as _, Incoming};
 use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use tokio::time::timeout;
-use tower_service::Service;
 
+use crate::api;
 use crate::api::error::ApiError;
 use crate::api::peer::Peer;
 use crate::api::serve::provenance;
@@ -31,7 +31,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) async fn answer(
     asked: hyper::Request<Incoming>,
     peer: Peer,
-    mut router: Router,
+    router: Router,
 ) -> Result<Response, Infallible> {
     let (mut head, body) = asked.into_parts();
     if let Some(fault) = provenance::fault(&head) {
@@ -42,7 +42,7 @@ pub(super) async fn answer(
         Err(response) => return Ok(refused(response)),
     };
     head.extensions.insert(ConnectInfo(peer));
-    router.call(Request::from_parts(head, body)).await
+    Ok(api::answer(router, Request::from_parts(head, body)).await)
 }
 
 /// Reads a body to its end.
