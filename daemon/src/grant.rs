@@ -72,7 +72,7 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
 /// What a renewal without a person comes to.
 pub enum Renewal {
     /// The tokens: nothing was presented that could be spent.
-    Obtained(TokenSet),
+    Obtained(Box<TokenSet>),
     /// A request with a refresh token.
     Ready(Rotation),
 }
@@ -94,7 +94,7 @@ impl Renewal {
     /// Goes through with it, with nobody who writes down what comes.
     pub(crate) async fn tokens(self) -> Result<TokenSet, Failure> {
         match self {
-            Self::Obtained(tokens) => Ok(tokens),
+            Self::Obtained(tokens) => Ok(*tokens),
             Self::Ready(Rotation { send, read }) => read(&send.await?).map_err(|unread| unread.failure),
         }
     }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+pub use crate::token::digest::TokenHash;
 pub use crate::token::proof_key::ProofKey;
 
 use crate::clock::Moment;
@@ -28,6 +29,7 @@ use crate::token::digest::sha256;
 #[derive(Clone, Debug)]
 pub struct AccessToken {
     secret: SecretString,
+    hash: TokenHash,
     /// When the request that obtained it was sent: its lifetime is counted from here.
     pub issued_at: Moment,
     /// When it expires; absent where the issuer did not say.
@@ -51,8 +53,8 @@ impl AccessToken {
         issued_at: Moment,
         expires_at: Option<Moment>,
     ) -> Result<Self, InvalidToken> {
-        visible(&secret)?;
-        Ok(Self { secret, issued_at, expires_at })
+        let hash = visible(&secret)?;
+        Ok(Self { secret, hash, issued_at, expires_at })
     }
 
     /// Returns its whole life, if the issuer stated one.
@@ -78,6 +80,11 @@ impl AccessToken {
     /// Returns the token. To be exposed only where bytes leave.
     pub fn secret(&self) -> &SecretString {
         &self.secret
+    }
+
+    /// Returns its hash, which is made once for all who ask.
+    pub fn hash(&self) -> TokenHash {
+        self.hash
     }
 }
 
@@ -115,6 +122,7 @@ impl RefreshToken {
 #[derive(Clone, Debug)]
 pub struct IdToken {
     secret: SecretString,
+    hash: TokenHash,
     /// When it expires: its `exp` claim.
     pub expires_at: Option<Moment>,
 }
@@ -125,8 +133,8 @@ impl IdToken {
     /// # Errors
     /// Refuses every other text, as [`AccessToken::new`] does.
     pub fn new(secret: SecretString, expires_at: Option<Moment>) -> Result<Self, InvalidToken> {
-        visible(&secret)?;
-        Ok(Self { secret, expires_at })
+        let hash = visible(&secret)?;
+        Ok(Self { secret, hash, expires_at })
     }
 
     /// Tells whether it is alive and stays so for a time.
@@ -137,6 +145,11 @@ impl IdToken {
     /// Returns the token. To be exposed only where bytes leave.
     pub fn secret(&self) -> &SecretString {
         &self.secret
+    }
+
+    /// Returns its hash, which is made once for all who ask.
+    pub fn hash(&self) -> TokenHash {
+        self.hash
     }
 }
 
@@ -181,13 +194,13 @@ impl TokenSet {
 /// What begins or ends a text in the files and languages that tokens are put into.
 const QUOTES: [u8; 4] = *b"\"'`\\";
 
-/// Refuses what could break a header, a line or a quoted text.
-fn visible(secret: &SecretString) -> Result<(), InvalidToken> {
+/// Returns the hash of a token. Refuses what could break a header, a line or a quoted text.
+fn visible(secret: &SecretString) -> Result<TokenHash, InvalidToken> {
     let text = secret.expose_secret();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() && !QUOTES.contains(&byte)) {
         return Err(InvalidToken);
     }
-    Ok(())
+    Ok(TokenHash::of(text))
 }
 
 /// What tokens are asked for. Tokens for one target are never served to a request for another.

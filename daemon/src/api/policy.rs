@@ -18,9 +18,9 @@ use super::peer::Peer;
 use crate::account::Account;
 use crate::account::policy::{Access, Asker, NotAllowed};
 use crate::cache::entry::Asked;
-use crate::cache::rejection::TokenHash;
 use crate::cache::view::Served;
 use crate::grant::Wanted;
+use crate::token::TokenHash;
 use crate::token::failure::Message;
 use crate::token::need::TokenKind;
 

@@ -23,9 +23,9 @@ use super::error::{self, ApiError, bad_request};
 use super::peer::{Claim, Peer, Purpose, Seen};
 use super::policy::Case;
 use crate::cache::entry::{Asked, Entry, Told};
-use crate::cache::rejection::TokenHash;
 use crate::cache::view::{Refusal, Served, View};
 use crate::clock::Now;
+use crate::token::TokenHash;
 use crate::token::need::{Need, TokenKind};
 use crate::token::state::Unavailable;
 

@@ -95,7 +95,7 @@ impl Attempts {
         let renewal = source.renew(errand.refresh.clone(), errand.wanted.clone());
         let ready = async move {
             Ok(match renewal.await? {
-                Renewal::Obtained(tokens) => Box::pin(ready(Outcome::Renewed(tokens))) as Pending<Outcome>,
+                Renewal::Obtained(tokens) => Box::pin(ready(Outcome::Renewed(*tokens))) as Pending<Outcome>,
                 Renewal::Ready(rotation) => Box::pin(rotate(rotation, scribe)),
             })
         };

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -17,16 +17,16 @@ use crate::account::Account;
 use crate::cache::lock::Latch;
 use crate::cache::orders::Orders;
 use crate::cache::owner::{Message, Owner};
-use crate::cache::rejection::{Consumer, InForce, Rejections, TokenHash, Verdict};
+use crate::cache::rejection::{Consumer, InForce, Rejections, Verdict};
 use crate::cache::succession::{self, Estate};
 use crate::cache::view::{Refusal, Served, Stored, View};
 use crate::clock::{Clock, Moment};
 use crate::grant::{Flow, NotTheRedirect, Pasted, Revoked, TokenSource, Wanted};
 use crate::store::{Store, StoreError};
 use crate::token::failure::{Failure, abnormal};
-use crate::token::need::{Need, TokenKind};
+use crate::token::need::Need;
 use crate::token::state::{TokenState, Unavailable};
-use crate::token::{Scope, Target, TokenSet};
+use crate::token::{Scope, Target, TokenHash, TokenSet};
 
 /// Messages that wait for the owner: senders beyond that wait in turn, within their own deadlines.
 const MAILBOX: usize = 1024;
@@ -54,7 +54,7 @@ pub struct Asked {
 impl Asked {
     /// Tells whether what would be served is what a server refused.
     pub(super) fn is_about(&self, tokens: &TokenSet) -> bool {
-        self.refused.is_some_and(|refused| hash(tokens, self.need.kind) == Some(refused))
+        self.refused.is_some_and(|refused| tokens.hash(self.need.kind) == Some(refused))
     }
 }
 
@@ -217,7 +217,7 @@ impl Entry {
     ) -> Result<Told, Refusal> {
         let now = self.clock.now().moment;
         let served = self.view().best(&asked.wanted, asked.need, now)?;
-        if hash(&served.tokens, asked.need.kind) != Some(token) {
+        if served.tokens.hash(asked.need.kind) != Some(token) {
             return Ok(Told::Superseded);
         }
         let in_force = InForce { token, issued_at: served.tokens.access.issued_at };
@@ -227,7 +227,7 @@ impl Entry {
         }
         let kind = asked.need.kind;
         let served = self.ask(asked, wait).await?;
-        if hash(&served.tokens, kind) == Some(token) {
+        if served.tokens.hash(kind) == Some(token) {
             Ok(Told::Unchanged(served.stale))
         } else {
             Ok(Told::Renewed)
@@ -254,7 +254,7 @@ impl Entry {
     ) -> Option<TokenHash> {
         // First: whoever is no consumer is not to pay for a hash.
         let consumer = consumer?;
-        let token = hash(&served.tokens, asked.need.kind)?;
+        let token = served.tokens.hash(asked.need.kind)?;
         let in_force = InForce { token, issued_at: served.tokens.access.issued_at };
         let verdict = self.rejections().asks(consumer, &asked.wanted, in_force, now);
         match verdict {
@@ -268,7 +268,7 @@ impl Entry {
 
     /// Notes what a consumer is given.
     fn given(&self, consumer: Option<Consumer>, asked: &Asked, served: Served) -> Served {
-        if let (Some(consumer), Some(token)) = (consumer, hash(&served.tokens, asked.need.kind)) {
+        if let (Some(consumer), Some(token)) = (consumer, served.tokens.hash(asked.need.kind)) {
             self.rejections().gives(consumer, &asked.wanted, token, self.clock.now().moment);
         }
         served
@@ -393,8 +393,4 @@ impl Entry {
     pub(super) async fn ended(&self) {
         self.orders.closed().await;
     }
-}
-
-fn hash(tokens: &TokenSet, kind: TokenKind) -> Option<TokenHash> {
-    tokens.token(kind).map(|token| TokenHash::of(token.expose_secret()))
 }

@@ -14,12 +14,11 @@
 //! doubles as long as that does not help.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::grant::Wanted;
-use crate::token::digest::{hex, sha256};
+use crate::token::TokenHash;
 
 /// Until then an asker may still be one of a burst that began together: a slow start of ten threads takes a second.
 const LEARNING: Duration = Duration::from_secs(5);
@@ -37,9 +36,6 @@ const MAX_CONSUMERS: usize = 1024;
 /// Targets whose refusals are remembered at most. More than an account keeps tokens for.
 const MAX_TARGETS: usize = 128;
 
-/// How much of a hash tells a token from others to people: 16 digits.
-const FINGERPRINT_BYTES: usize = 8;
-
 /// A process that uses tokens. A pid alone would be another process one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Consumer {
@@ -47,40 +43,6 @@ pub struct Consumer {
     pub pid: i32,
     /// When it started, in ticks since the boot.
     pub started: u64,
-}
-
-/// A token by its SHA-256: enough to know it again, useless to whoever sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenHash([u8; 32]);
-
-impl TokenHash {
-    /// Returns the hash of a token.
-    pub fn of(token: &str) -> Self {
-        Self(sha256(&[token.as_bytes()]))
-    }
-
-    /// Reads the hexadecimal form.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let mut hash = [0; 32];
-        if text.len() != 2 * hash.len() || !text.is_ascii() {
-            return None;
-        }
-        for (index, byte) in hash.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
-        }
-        Some(Self(hash))
-    }
-
-    /// Returns the beginning of it, in hexadecimal: enough to tell tokens apart.
-    pub fn fingerprint(&self) -> String {
-        hex(&self.0[..FINGERPRINT_BYTES])
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02x}{:02x}..", self.0[0], self.0[1])
-    }
 }
 
 /// The token in force. Some issuers and programs give the same one again as long as it lives: renewed, it is as new as

@@ -42,7 +42,7 @@ impl Scribe {
     pub(super) async fn begin(self) -> Result<Page, Box<Outcome>> {
         let error = match self.open(Place::State).await {
             Ok(Begun::Ready(journal)) => return Ok(Page { scribe: self, journal: Some(journal) }),
-            Ok(Begun::Overtaken(record)) => return Err(Box::new(Outcome::Overtaken(record))),
+            Ok(Begun::Overtaken(record)) => return Err(Box::new(Outcome::Overtaken(*record))),
             Err(error) => error,
         };
         let account = &self.account;
@@ -56,7 +56,7 @@ impl Scribe {
         tracing::error!(%account, error = told(&error), "renewing although the state directory cannot be written");
         match self.open(Place::Spill).await {
             Ok(Begun::Ready(journal)) => Ok(Page { scribe: self, journal: Some(journal) }),
-            Ok(Begun::Overtaken(record)) => Err(Box::new(Outcome::Overtaken(record))),
+            Ok(Begun::Overtaken(record)) => Err(Box::new(Outcome::Overtaken(*record))),
             Err(error) => {
                 tracing::error!(%account, error = told(&error), "renewing with nothing written down");
                 Ok(Page { scribe: self, journal: None })

@@ -253,7 +253,7 @@ impl TokenSource for FakeIssuer {
         Box::pin(async move {
             let presented = refresh.map(|token| token.secret.expose_secret().parse().unwrap());
             if presented.is_none() {
-                return issuer.answer(presented).await.map(Renewal::Obtained);
+                return issuer.answer(presented).await.map(|tokens| Renewal::Obtained(Box::new(tokens)));
             }
             let panics = issuer.0.lock().unwrap().panics;
             assert!(!panics, "the source panics before it presents anything, as it was told to");

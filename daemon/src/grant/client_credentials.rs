@@ -30,7 +30,7 @@ impl TokenSource for ClientCredentials {
             let _turn = issuer.http.turn(&known.endpoints.token).await;
             let answered = issuer.exchange(&known, &credentials, exchange, &wanted).await;
             let tokens = answered.map_err(|error| error.classify(exchange.presented()))?;
-            Ok(Renewal::Obtained(TokenSet { refresh: None, ..tokens }))
+            Ok(Renewal::Obtained(Box::new(TokenSet { refresh: None, ..tokens })))
         })
     }
 

@@ -76,7 +76,7 @@ impl TokenSource for Command {
                 program::output(&program.argv, &environment).await.map_err(|error| failure(&error))?;
             let read = token(output.expose_secret().trim(), started, program.assume_lifetime);
             let access = read.map_err(|what| unusable(program.name(), what))?;
-            Ok(Renewal::Obtained(TokenSet::of(access)))
+            Ok(Renewal::Obtained(Box::new(TokenSet::of(access))))
         })
     }
 

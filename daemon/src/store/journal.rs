@@ -86,7 +86,7 @@ pub enum Begun {
     /// The intent is on disk, and there is room for the answer.
     Ready(Journal),
     /// The disk has a later generation than the intent is about.
-    Overtaken(Record),
+    Overtaken(Box<Record>),
 }
 
 /// What a renewal left behind that nobody ended.
@@ -200,7 +200,7 @@ impl Disk {
         };
         match resting {
             Resting::Record(record) if record.generation > intent.generation => {
-                return Ok(Begun::Overtaken(record));
+                return Ok(Begun::Overtaken(Box::new(record)));
             }
             Resting::Record(_) | Resting::Nothing | Resting::Damaged => {}
         }

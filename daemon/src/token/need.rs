@@ -8,7 +8,7 @@ use keyfob_protocol::token::DEFAULT_MIN_TTL;
 use secrecy::SecretString;
 
 use crate::clock::Moment;
-use crate::token::{IdToken, TokenSet};
+use crate::token::{IdToken, TokenHash, TokenSet};
 
 /// The largest share of its whole life that a token can be asked to have left: asking for more would renew a token
 /// that is as fresh as any.
@@ -43,6 +43,14 @@ impl TokenSet {
         match kind {
             TokenKind::Access => Some(self.access.secret()),
             TokenKind::Id => self.id.as_ref().map(IdToken::secret),
+        }
+    }
+
+    /// Returns its hash.
+    pub fn hash(&self, kind: TokenKind) -> Option<TokenHash> {
+        match kind {
+            TokenKind::Access => Some(self.access.hash()),
+            TokenKind::Id => self.id.as_ref().map(IdToken::hash),
         }
     }
 }

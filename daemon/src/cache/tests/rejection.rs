@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::entry::Told;
-use crate::cache::rejection::{Consumer, TokenHash};
+use crate::cache::rejection::Consumer;
 
 const PYTHON: Consumer = Consumer { pid: 7, started: 1 };
 
@@ -12,7 +12,7 @@ impl World {
     }
 
     async fn reject(&self, token: &str) -> Told {
-        self.entry.rejected(own(), TokenHash::of(token), 30 * SECOND).await.unwrap()
+        self.entry.rejected(own(), crate::token::TokenHash::of(token), 30 * SECOND).await.unwrap()
     }
 }
 
