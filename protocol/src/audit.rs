@@ -31,11 +31,14 @@ pub struct AuditLog {
     pub entries: Vec<AuditEntry>,
 }
 
-/// A request for a token that was granted or denied.
+/// A request for a token that was granted or denied, and the same again by the same process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// When it was answered.
+    /// When it was answered last.
     pub at: Timestamp,
+    /// How often it was answered so: the same token, or the same denial.
+    #[serde(default = "once")]
+    pub times: u64,
     /// The account.
     pub account: AccountName,
     /// What came of it.
@@ -56,6 +59,11 @@ pub struct AuditEntry {
     pub scope: Option<String>,
     /// The first 16 hexadecimal digits of the SHA-256 of the token that was given.
     pub fingerprint: Option<String>,
+}
+
+/// What a daemon means that does not count.
+fn once() -> u64 {
+    1
 }
 
 /// What came of a request for a token.
@@ -84,6 +92,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(log.entries[0].outcome, AuditOutcome::Unknown);
+        assert_eq!(log.entries[0].times, 1);
         assert_eq!(log.entries[0].fingerprint.as_deref(), Some("ba7816bf8f01cfea"));
     }
 }

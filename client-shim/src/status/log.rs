@@ -19,7 +19,7 @@ use crate::status::table::{self, Header};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The columns.
-const TITLES: [&str; 6] = ["WHEN", "ACCOUNT", "OUTCOME", "TOKEN", "PID", "PROGRAM"];
+const TITLES: [&str; 7] = ["WHEN", "TIMES", "ACCOUNT", "OUTCOME", "TOKEN", "PID", "PROGRAM"];
 
 /// Returns the latest requests in the form that is asked for.
 pub(super) fn report(
@@ -55,11 +55,12 @@ fn text(log: &AuditLog, now: Timestamp, header: Header) -> String {
     text
 }
 
-fn row(entry: &AuditEntry, now: Timestamp) -> [String; 6] {
+fn row(entry: &AuditEntry, now: Timestamp) -> [String; 7] {
     let ago = now.duration_since(entry.at).max(SignedDuration::ZERO).unsigned_abs();
     let unit = entry.unit.as_deref().map(|unit| format!(" in {}", display::text(unit))).unwrap_or_default();
     [
         format!("{} ago", display::span(ago)),
+        entry.times.to_string(),
         entry.account.to_string(),
         outcome(entry.outcome).to_owned(),
         entry.fingerprint.as_deref().map_or_else(|| "-".to_owned(), display::code),
@@ -88,7 +89,7 @@ mod tests {
     fn requests_are_a_table_with_the_reasons_of_denials_below() {
         let log: AuditLog = serde_json::from_str(
             r#"{"entries":[
-                {"at":"2026-11-21T11:00:00Z","account":"prod","outcome":"issued","reason":null,"uid":0,"pid":7,
+                {"at":"2026-11-21T11:00:00Z","times":12,"account":"prod","outcome":"issued","reason":null,"uid":0,"pid":7,
                  "program":"/usr/bin/git\u001b[2J","unit":"a.service","kind":"access","scope":null,
                  "fingerprint":"ba7816bf8f01cfea"},
                 {"at":"2026-11-21T11:59:30Z","account":"ci","outcome":"denied","reason":"x may not\nhave it","uid":0,
@@ -99,10 +100,10 @@ mod tests {
         .unwrap();
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let expected = [
-            "WHEN      ACCOUNT  OUTCOME  TOKEN             PID  PROGRAM",
-            "1 h ago   prod     issued   ba7816bf8f01cfea  7    /usr/bin/git[2J in a.service",
-            "30 s ago  ci       denied   -                 -    (x)",
-            "0 s ago   ci       denied   -                 8    (x)",
+            "WHEN      TIMES  ACCOUNT  OUTCOME  TOKEN             PID  PROGRAM",
+            "1 h ago   12     prod     issued   ba7816bf8f01cfea  7    /usr/bin/git[2J in a.service",
+            "30 s ago  1      ci       denied   -                 -    (x)",
+            "0 s ago   1      ci       denied   -                 8    (x)",
             "",
             "denied: x may not have it",
             "",

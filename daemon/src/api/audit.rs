@@ -1,41 +1,103 @@
-//! `GET /v1/audit`: who was given a token lately, and who was not. A line each in the log, and the latest in memory.
+//! `GET /v1/audit`: who was given a token lately, and who was not. The latest in memory, and a line each in the log.
 //!
 //! The thing to get wrong: it is read by more eyes than the tokens are meant for. What tells tokens apart here is the
-//! beginning of a hash, and names of programs and units are made harmless before they get in.
+//! beginning of a hash, and names of programs and units are made harmless before they get in. The other one: a program that
+//! asks a thousand times a second must not push out what the others did. So the same again is counted, not listed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use keyfob_protocol::account::AccountName;
 use keyfob_protocol::audit::{
     AuditEntry, AuditLog, AuditOutcome, AuditQuery, DEFAULT_LISTED, MAX_REMEMBERED,
 };
 
 use super::Api;
 use super::error::{ApiError, bad_request};
+use crate::account::policy::Asker;
+use crate::clock::{Moment, Now};
+use crate::token::TokenHash;
+use crate::token::need::TokenKind;
+
+/// How often the log says that the same goes on. Journald drops lines of a service that writes 10,000 in 30 s.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The latest requests for tokens.
 #[derive(Debug, Default)]
-pub struct Audit(Mutex<VecDeque<AuditEntry>>);
+pub struct Audit(Mutex<VecDeque<Note>>);
+
+/// A token that goes out: who gets it, and which one it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Issue<'a> {
+    pub(super) account: &'a AccountName,
+    pub(super) asker: &'a Asker,
+    pub(super) kind: TokenKind,
+    pub(super) token: TokenHash,
+}
+
+/// What is remembered of a request.
+#[derive(Debug)]
+struct Note {
+    entry: Box<AuditEntry>,
+    asker: Asker,
+    /// The hash of what was issued; absent where nothing was.
+    issued: Option<(TokenKind, TokenHash)>,
+    /// When the log said it last.
+    said_at: Moment,
+}
 
 impl Audit {
-    /// Takes a request down.
-    pub(super) fn note(&self, entry: AuditEntry) {
-        let AuditEntry { account, reason, uid, pid, program, unit, scope, fingerprint, .. } = &entry;
-        let what = match entry.outcome {
-            AuditOutcome::Issued => "a token was issued",
-            AuditOutcome::Denied | AuditOutcome::Unknown => "a token was denied",
+    /// Takes down that a token goes out. The entry is made only where it is not the same again.
+    pub(super) fn issued(&self, issue: Issue<'_>, now: Now, entry: impl FnOnce() -> AuditEntry) {
+        let Issue { account, asker, kind, token } = issue;
+        let issued = Some((kind, token));
+        let is_same = |note: &Note| {
+            note.asker.pid == asker.pid
+                && note.issued == issued
+                && note.entry.account == *account
+                && note.asker == *asker
         };
-        let (unit, scope) = (unit.as_deref(), scope.as_deref());
-        let (reason, token) = (reason.as_deref(), fingerprint.as_deref());
-        tracing::info!(target: "audit", %account, uid, pid, program, unit, scope, reason, token, kind = ?entry.kind, "{what}");
-        let mut entries = self.entries();
-        if entries.len() >= MAX_REMEMBERED {
-            entries.pop_front();
-        }
-        entries.push_back(entry);
+        self.note(now, is_same, || (asker.clone(), issued, entry()));
+    }
+
+    /// Takes down that a request was denied.
+    pub(super) fn denied(&self, asker: &Asker, now: Now, entry: AuditEntry) {
+        let is_same = |note: &Note| is_same(&note.entry, &entry);
+        self.note(now, is_same, || (asker.clone(), None, entry.clone()));
+    }
+
+    fn note(
+        &self,
+        now: Now,
+        is_same: impl Fn(&Note) -> bool,
+        new: impl FnOnce() -> (Asker, Option<(TokenKind, TokenHash)>, AuditEntry),
+    ) {
+        let mut notes = self.notes();
+        let known = notes.iter().rposition(is_same).and_then(|place| notes.remove(place));
+        let note = match known {
+            Some(mut note) => {
+                note.entry.at = now.wall;
+                note.entry.times = note.entry.times.saturating_add(1);
+                if now.moment.since(note.said_at) >= AGAIN {
+                    note.said_at = now.moment;
+                    say(&note.entry);
+                }
+                note
+            }
+            None => {
+                if notes.len() >= MAX_REMEMBERED {
+                    notes.pop_front();
+                }
+                let (asker, issued, entry) = new();
+                say(&entry);
+                Note { entry: Box::new(entry), asker, issued, said_at: now.moment }
+            }
+        };
+        notes.push_back(note);
     }
 
     /// Returns the latest, the oldest of them first.
@@ -43,16 +105,51 @@ impl Audit {
         let is_meant =
             |entry: &&AuditEntry| query.account.as_ref().is_none_or(|account| entry.account == *account);
         let limit = query.limit.unwrap_or(DEFAULT_LISTED);
-        let mut latest: Vec<_> = self.entries().iter().rev().filter(is_meant).take(limit).cloned().collect();
+        let notes = self.notes();
+        let entries = notes.iter().rev().map(|note| &*note.entry);
+        let mut latest: Vec<_> = entries.filter(is_meant).take(limit).cloned().collect();
         latest.reverse();
         latest
     }
 
     /// The lock is held for the time of one look or note.
-    fn entries(&self) -> MutexGuard<'_, VecDeque<AuditEntry>> {
-        // An entry is there or not, whatever panicked.
+    fn notes(&self) -> MutexGuard<'_, VecDeque<Note>> {
+        // A note is there or not, whatever panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells whether two entries differ in their time alone.
+fn is_same(one: &AuditEntry, other: &AuditEntry) -> bool {
+    let AuditEntry {
+        at: _,
+        times: _,
+        account,
+        outcome,
+        reason,
+        uid,
+        pid,
+        program,
+        unit,
+        kind,
+        scope,
+        fingerprint,
+    } = one;
+    (pid, outcome, kind, uid) == (&other.pid, &other.outcome, &other.kind, &other.uid)
+        && (account, program, unit) == (&other.account, &other.program, &other.unit)
+        && (reason, scope, fingerprint) == (&other.reason, &other.scope, &other.fingerprint)
+}
+
+/// Writes a line to the log.
+fn say(entry: &AuditEntry) {
+    let AuditEntry { account, reason, uid, pid, program, unit, scope, fingerprint, times, .. } = entry;
+    let what = match entry.outcome {
+        AuditOutcome::Issued => "a token was issued",
+        AuditOutcome::Denied | AuditOutcome::Unknown => "a token was denied",
+    };
+    let (unit, scope, times) = (unit.as_deref(), scope.as_deref(), (*times > 1).then_some(times));
+    let (reason, token) = (reason.as_deref(), fingerprint.as_deref());
+    tracing::info!(target: "audit", %account, uid, pid, program, unit, scope, reason, token, kind = ?entry.kind, times, "{what}");
 }
 
 /// Lists the latest requests for tokens.
@@ -66,14 +163,20 @@ pub(super) async fn list(
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-    use keyfob_protocol::token::TokenKind;
+    use keyfob_protocol::token::TokenKind as Kind;
 
     use super::*;
+    use crate::account::policy::Program;
+    use crate::clock::Clock;
 
-    fn entry(account: &str, pid: i32) -> AuditEntry {
+    fn asker(pid: i32) -> Asker {
+        Asker { pid: Some(pid), program: Program::File("/usr/bin/git".into()), unit: None }
+    }
+
+    fn entry(account: &str, pid: i32, now: Now) -> AuditEntry {
         AuditEntry {
-            at: Timestamp::UNIX_EPOCH,
+            at: now.wall,
+            times: 1,
             account: account.parse().unwrap(),
             outcome: AuditOutcome::Issued,
             reason: None,
@@ -81,10 +184,29 @@ mod tests {
             pid: Some(pid),
             program: "/usr/bin/git".to_owned(),
             unit: None,
-            kind: TokenKind::Access,
+            kind: Kind::Access,
             scope: None,
             fingerprint: Some("ba7816bf8f01cfea".to_owned()),
         }
+    }
+
+    /// Takes down that a process got a token.
+    fn issue(audit: &Audit, account: &str, pid: i32, token: &str, now: Now) {
+        let (name, asker) = (account.parse().unwrap(), asker(pid));
+        let token = TokenHash::of(token);
+        let issue = Issue { account: &name, asker: &asker, kind: TokenKind::Access, token };
+        audit.issued(issue, now, || entry(account, pid, now));
+    }
+
+    fn deny(audit: &Audit, pid: i32, reason: &str, now: Now) {
+        let reason = Some(reason.to_owned());
+        let entry = AuditEntry {
+            outcome: AuditOutcome::Denied,
+            reason,
+            fingerprint: None,
+            ..entry("prod", pid, now)
+        };
+        audit.denied(&asker(pid), now, entry);
     }
 
     fn pids(audit: &Audit, limit: Option<usize>, account: Option<&str>) -> Vec<i32> {
@@ -92,11 +214,19 @@ mod tests {
         audit.latest(&AuditQuery { limit, account }).into_iter().filter_map(|entry| entry.pid).collect()
     }
 
+    fn times(audit: &Audit) -> Vec<u64> {
+        audit.latest(&AuditQuery::default()).into_iter().map(|entry| entry.times).collect()
+    }
+
+    fn now() -> Now {
+        Clock::system().now()
+    }
+
     #[test]
     fn the_latest_are_listed_the_oldest_of_them_first() {
         let audit = Audit::default();
         for pid in 0..6 {
-            audit.note(entry(if pid % 2 == 0 { "prod" } else { "ci" }, pid));
+            issue(&audit, if pid % 2 == 0 { "prod" } else { "ci" }, pid, "a", now());
         }
         assert_eq!(pids(&audit, None, None), [0, 1, 2, 3, 4, 5]);
         assert_eq!(pids(&audit, Some(2), None), [4, 5]);
@@ -109,9 +239,60 @@ mod tests {
         let audit = Audit::default();
         let beyond = 5;
         for pid in 0..MAX_REMEMBERED + beyond {
-            audit.note(entry("prod", i32::try_from(pid).unwrap()));
+            issue(&audit, "prod", i32::try_from(pid).unwrap(), "a", now());
         }
         let all = pids(&audit, Some(usize::MAX), None);
         assert_eq!((all.len(), all[0]), (MAX_REMEMBERED, i32::try_from(beyond).unwrap()));
+    }
+
+    #[test]
+    fn a_program_that_asks_all_the_time_pushes_nobody_out() {
+        let audit = Audit::default();
+        let begin = now();
+        issue(&audit, "prod", 1, "a", begin);
+        let last = Now { moment: begin.moment.after(Duration::from_secs(9)), ..now() };
+        for _ in 0..2 * MAX_REMEMBERED {
+            issue(&audit, "prod", 2, "a", last);
+        }
+        issue(&audit, "prod", 1, "a", begin);
+        assert_eq!(pids(&audit, None, None), [2, 1], "the latest is the last");
+        assert_eq!(times(&audit), [2 * MAX_REMEMBERED as u64, 2]);
+        assert_eq!(audit.latest(&AuditQuery::default())[0].at, last.wall);
+    }
+
+    #[test]
+    fn another_token_process_account_or_outcome_is_not_the_same_again() {
+        let audit = Audit::default();
+        issue(&audit, "prod", 1, "a", now());
+        issue(&audit, "prod", 1, "b", now());
+        issue(&audit, "prod", 2, "b", now());
+        issue(&audit, "ci", 2, "b", now());
+        deny(&audit, 2, "no", now());
+        deny(&audit, 2, "never", now());
+        assert_eq!(times(&audit), [1; 6]);
+        deny(&audit, 2, "no", now());
+        assert_eq!(times(&audit), [1, 1, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn the_log_says_once_in_a_while_that_the_same_goes_on_and_how_often() {
+        let (audit, begin, file) = (Audit::default(), now(), tempfile::NamedTempFile::new().unwrap());
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(file.reopen().unwrap())).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let half = AGAIN / 2;
+            for time in [Duration::ZERO, half, half, AGAIN, AGAIN + half, AGAIN * 2] {
+                issue(&audit, "prod", 1, "a", Now { moment: begin.moment.after(time), ..begin });
+            }
+        });
+        let log = std::fs::read_to_string(file.path()).unwrap();
+        let times = |line: &str| {
+            line.split("times=").nth(1).map(|rest| rest.split_whitespace().next().unwrap().to_owned())
+        };
+        assert_eq!(
+            log.lines().map(times).collect::<Vec<_>>(),
+            [None, Some("4".to_owned()), Some("6".to_owned())],
+            "{log}"
+        );
     }
 }

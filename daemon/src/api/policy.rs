@@ -12,6 +12,7 @@ use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use keyfob_protocol::token::TokenKind as Kind;
 
 use super::Api;
+use super::audit::Issue;
 use super::confirm::{Asking, Unconfirmed};
 use super::error::{ApiError, told_target};
 use super::peer::Peer;
@@ -19,6 +20,7 @@ use crate::account::Account;
 use crate::account::policy::{Access, Asker, NotAllowed};
 use crate::cache::entry::Asked;
 use crate::cache::view::Served;
+use crate::clock::Now;
 use crate::grant::Wanted;
 use crate::token::TokenHash;
 use crate::token::failure::Message;
@@ -71,34 +73,36 @@ impl Case<'_> {
     }
 
     /// Takes down that a token goes out.
-    pub(super) fn issued(&self, served: &Served, token: &str) {
-        let fingerprint = Some(TokenHash::of(token).fingerprint());
-        self.note(AuditOutcome::Issued, None, Some(served), fingerprint);
+    pub(super) fn issued(&self, served: &Served, token: TokenHash) {
+        let (now, kind) = (self.api.cache.clock().now(), self.asked.need.kind);
+        let issue = Issue { account: &self.account.name, asker: &self.asker, kind, token };
+        self.api.audit.issued(issue, now, || AuditEntry {
+            fingerprint: Some(token.fingerprint()),
+            ..self.entry(AuditOutcome::Issued, Some(served), now)
+        });
     }
 
     fn deny(&self, why: &Denial, served: Option<&Served>) -> ApiError {
         let body = told(why, &self.account.name, &self.asker);
-        self.note(AuditOutcome::Denied, Some(body.message.clone()), served, None);
+        let now = self.api.cache.clock().now();
+        let reason = Some(body.message.clone());
+        let entry = AuditEntry { reason, ..self.entry(AuditOutcome::Denied, served, now) };
+        self.api.audit.denied(&self.asker, now, entry);
         ApiError(body)
     }
 
-    fn note(
-        &self,
-        outcome: AuditOutcome,
-        reason: Option<String>,
-        served: Option<&Served>,
-        fingerprint: Option<String>,
-    ) {
+    fn entry(&self, outcome: AuditOutcome, served: Option<&Served>, now: Now) -> AuditEntry {
         let scope = match (served, &self.asked.wanted) {
             (Some(served), _) => served.tokens.scope.to_string(),
             (None, Wanted::Other(target)) => target.scope.to_string(),
             (None, Wanted::Own) => String::new(),
         };
-        self.api.audit.note(AuditEntry {
-            at: self.api.cache.clock().now().wall,
+        AuditEntry {
+            at: now.wall,
+            times: 1,
             account: self.account.name.clone(),
             outcome,
-            reason,
+            reason: None,
             uid: self.peer.uid,
             pid: self.asker.pid,
             program: self.asker.program.to_string(),
@@ -109,8 +113,8 @@ impl Case<'_> {
             },
             // It may be the request's text, and so as long as a request.
             scope: Some(Message::from(scope).to_string()).filter(|scope| !scope.is_empty()),
-            fingerprint,
-        });
+            fingerprint: None,
+        }
     }
 
     /// Says what is asked for beyond what the account says.

@@ -63,8 +63,8 @@ pub(super) async fn token(
         return Err(ApiError(error::changed()));
     }
     case.accept(&served)?;
-    let token = exposed(&served, kind).map_err(refused)?;
-    case.issued(&served, &token);
+    let (token, hash) = exposed(&served, kind).map_err(refused)?;
+    case.issued(&served, hash);
     Ok(if wants_plain(&headers) {
         ([(CONTENT_TYPE, PLAIN)], token).into_response()
     } else {
@@ -124,10 +124,11 @@ fn wants_plain(headers: &HeaderMap) -> bool {
     headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(PLAIN.as_bytes()))
 }
 
-/// The one place where a token leaves its wrapping.
-fn exposed(served: &Served, kind: TokenKind) -> Result<String, Refusal> {
-    let token = served.tokens.token(kind).ok_or(Refusal::Unavailable(Unavailable::NoIdToken))?;
-    Ok(token.expose_secret().to_owned())
+/// Returns the token and its hash. It is the one place where a token leaves its wrapping.
+fn exposed(served: &Served, kind: TokenKind) -> Result<(String, TokenHash), Refusal> {
+    let there = served.tokens.token(kind).zip(served.tokens.hash(kind));
+    let (token, hash) = there.ok_or(Refusal::Unavailable(Unavailable::NoIdToken))?;
+    Ok((token.expose_secret().to_owned(), hash))
 }
 
 fn response(served: &Served, kind: TokenKind, token: String, view: &View, now: Now) -> TokenResponse {

@@ -291,6 +291,7 @@ fn confirmations(at: Timestamp) -> Vec<(&'static str, Value)> {
 fn requests_for_tokens(at: Timestamp) -> Vec<AuditLog> {
     let entry = |outcome, known: Option<&str>| AuditEntry {
         at,
+        times: 1,
         account: "prod".parse().unwrap(),
         outcome,
         reason: known.map(str::to_owned),
