@@ -29,7 +29,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::api::peer::Peer;
+use crate::api::peer::known::Known;
+use crate::api::peer::{Credentials, Peer};
 use crate::api::serve::admission::{Admission, Crowded};
 use crate::api::serve::pace::{Paced, TICK, Turn};
 use crate::api::socket::{AcceptError, OwnSocket};
@@ -72,7 +73,7 @@ pub async fn run(mut socket: OwnSocket, api: Arc<Api>, stop: impl Future<Output 
                     ticks.reset();
                 }
                 match accepted {
-                    Ok((stream, peer)) => hall.welcome(stream, peer),
+                    Ok((stream, from)) => hall.welcome(stream, from),
                     Err(error) => hall.lament(error).await,
                 }
             }
@@ -89,6 +90,7 @@ struct Hall {
     router: Router,
     clock: Clock,
     admission: Admission,
+    known: Known,
     tasks: JoinSet<()>,
     guests: HashMap<Id, Guest>,
     /// Tells the connections that the daemon stops.
@@ -111,6 +113,7 @@ impl Hall {
             router: router(Arc::clone(&api)),
             api,
             admission: Admission::new(descriptors()),
+            known: Known::default(),
             tasks: JoinSet::new(),
             guests: HashMap::new(),
             closing: watch::Sender::new(()),
@@ -119,7 +122,8 @@ impl Hall {
         }
     }
 
-    fn welcome(&mut self, stream: Stream, peer: Peer) {
+    fn welcome(&mut self, stream: Stream, from: Credentials) {
+        let peer = self.known.peer(&stream, from, self.admission.known());
         let pid = peer.pid;
         match self.admission.enter(pid) {
             Ok(()) => {
@@ -144,8 +148,9 @@ impl Hall {
         }
     }
 
-    /// Takes a tick off each client's time, and cuts off whose time is over.
-    fn tick(&self) {
+    /// Takes a tick off each client's time, and cuts off whose time is over. What programs run is looked at anew.
+    fn tick(&mut self) {
+        self.known.forget();
         for guest in self.guests.values().filter(|guest| guest.turn.is_over()) {
             tracing::debug!(pid = guest.pid, "a client did not keep pace");
             guest.task.abort();

@@ -20,7 +20,7 @@ use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
 use keyfob_protocol::socket::MAX_PATH;
 use keyfob_protocol::user;
 
-use crate::api::peer::{self, Peer};
+use crate::api::peer::{self, Credentials};
 use crate::api::socket::place::Place;
 use crate::api::socket::watch::Watch;
 
@@ -127,15 +127,15 @@ impl OwnSocket {
     ///
     /// # Errors
     /// Fails where another user's program connected, which is not connected any more then, and where the system refuses.
-    pub(super) async fn accept(&mut self) -> Result<(Stream, Peer), AcceptError> {
+    pub(super) async fn accept(&mut self) -> Result<(Stream, Credentials), AcceptError> {
         loop {
             tokio::select! {
                 // Who has connected to a socket that is gone comes before those who will connect to the next one.
                 biased;
                 accepted = self.listener.accept() => {
                     let stream = accepted.map_err(AcceptError::Io)?;
-                    let peer = peer::own(&stream, self.uid)?;
-                    return Ok((stream, peer));
+                    let from = peer::own(&stream, self.uid)?;
+                    return Ok((stream, from));
                 }
                 () = changed(self.place.as_mut()) => self.restore(),
                 () = tokio::time::sleep(RETRY), if self.is_lost => self.restore(),

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use crate::api::peer::known::MAX_KNOWN;
+
 /// How many connections there are at most. A thousand tools that wait for one renewal leave room for as many who ask for
 /// something else; a connection costs us some 12 KiB.
 const MAX_CONNECTIONS: usize = 2048;
@@ -19,6 +21,9 @@ const RESERVED_DESCRIPTORS: u64 = 44;
 /// What a connection takes: one for itself, and one that holds on to the process at its other end.
 const DESCRIPTORS_EACH: u64 = 2;
 
+/// Of the descriptors that are left, one in so many is for processes that are known without a connection.
+const SHARE_OF_KNOWN: u64 = 16;
+
 /// Where even so few are there, we go on one by one.
 const MIN_CONNECTIONS: usize = 2;
 
@@ -26,6 +31,7 @@ const MIN_CONNECTIONS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Admission {
     places: usize,
+    known: usize,
     inside: usize,
     /// By process id. Those from other pid namespaces have none that we know, and so share one entry.
     of_peer: HashMap<Option<i32>, usize>,
@@ -38,16 +44,29 @@ pub(super) struct Crowded;
 impl Admission {
     /// Lets in as many as a limit on descriptors leaves room for.
     pub(super) fn new(descriptors: Option<u64>) -> Self {
-        let mut admission = Self { places: MAX_CONNECTIONS, inside: 0, of_peer: HashMap::new() };
+        let mut admission =
+            Self { places: MAX_CONNECTIONS, known: MAX_KNOWN, inside: 0, of_peer: HashMap::new() };
         admission.adapt(descriptors);
         admission
     }
 
     /// Takes in another limit on descriptors.
     pub(super) fn adapt(&mut self, descriptors: Option<u64>) {
-        let left = descriptors.map(|limit| limit.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_EACH);
-        let left = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(MAX_CONNECTIONS);
-        self.places = left.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS);
+        let Some(limit) = descriptors else {
+            (self.places, self.known) = (MAX_CONNECTIONS, MAX_KNOWN);
+            return;
+        };
+        let most =
+            |number: u64, limit: usize| usize::try_from(number).map_or(limit, |number| number.min(limit));
+        let left = limit.saturating_sub(RESERVED_DESCRIPTORS);
+        self.known = most(left / SHARE_OF_KNOWN, MAX_KNOWN);
+        let left = left - self.known as u64;
+        self.places = most(left / DESCRIPTORS_EACH, MAX_CONNECTIONS).max(MIN_CONNECTIONS);
+    }
+
+    /// Returns how many processes may be known at most.
+    pub(super) fn known(&self) -> usize {
+        self.known
     }
 
     /// Tells whether anybody may come in.
@@ -135,9 +154,11 @@ mod tests {
 
     #[test]
     fn a_limit_on_descriptors_leaves_some_for_renewals_and_no_program_gets_all() {
-        for (limit, places) in [(0, 2), (44, 2), (64, 10), (1024, 490), (20_000, MAX_CONNECTIONS)] {
+        for (limit, places, known) in
+            [(0, 2, 0), (44, 2, 0), (64, 9, 1), (1024, 478, MAX_KNOWN), (20_000, MAX_CONNECTIONS, MAX_KNOWN)]
+        {
             let mut admission = Admission::new(Some(limit));
-            assert_eq!(admission.places, places, "{limit}");
+            assert_eq!((admission.places, admission.known()), (places, known), "{limit}");
             for pid in [SOMEBODY, None] {
                 let mine = fill(&mut admission, pid);
                 assert!(mine >= 1 && mine <= places / 2, "{limit}: {mine} of {places}");
@@ -153,7 +174,7 @@ mod tests {
         (1..=100).for_each(|pid| admission.enter(Some(pid)).unwrap());
         admission.adapt(Some(64));
         assert!(!admission.has_room());
-        (1..=91).for_each(|pid| admission.leave(Some(pid)));
+        (1..=92).for_each(|pid| admission.leave(Some(pid)));
         assert!(admission.has_room());
     }
 }
