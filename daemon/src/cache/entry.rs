@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::account::Account;
 use crate::cache::lock::Latch;
 use crate::cache::orders::Orders;
-use crate::cache::owner::{Message, Owner};
+use crate::cache::owner::{Letter, Message, Owner};
 use crate::cache::rejection::{Consumer, InForce, Rejections, Verdict};
 use crate::cache::succession::{self, Estate};
 use crate::cache::view::{Refusal, Served, Stored, View};
@@ -34,7 +34,7 @@ const MAILBOX: usize = 1024;
 /// An account that runs.
 pub struct Entry {
     clock: Clock,
-    mailbox: mpsc::Sender<Message>,
+    mailbox: mpsc::Sender<Letter>,
     orders: watch::Sender<Orders>,
     view: watch::Receiver<Arc<View>>,
     rejections: Mutex<Rejections>,
@@ -196,7 +196,10 @@ impl Entry {
         let (reply, answer) = oneshot::channel();
         let (wanted, need) = (asked.wanted.clone(), asked.need);
         let asked = async {
-            self.mailbox.send(Message::Token { asked, reply }).await.map_err(|_| Refusal::Closing)?;
+            self.mailbox
+                .send(Box::new(Message::Token { asked, reply }))
+                .await
+                .map_err(|_| Refusal::Closing)?;
             answer.await.map_err(|_| Refusal::Closing)?
         };
         match timeout(wait, asked).await {
@@ -287,7 +290,7 @@ impl Entry {
         let is_due = view.state_of(wanted).and_then(TokenState::starts_at).is_some_and(|at| at <= now);
         if is_due {
             // Where the owner is too busy to hear it, the next request says it again.
-            drop(self.mailbox.try_send(Message::RenewAhead { target: target.clone() }));
+            drop(self.mailbox.try_send(Box::new(Message::RenewAhead { target: target.clone() })));
         }
     }
 
@@ -297,7 +300,10 @@ impl Entry {
     /// Says why none can be started.
     pub async fn begin_login(&self, flow: Flow) -> Result<Arc<View>, NoLogin> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Message::BeginLogin { flow, reply }).await.map_err(|_| NoLogin::Closing)?;
+        self.mailbox
+            .send(Box::new(Message::BeginLogin { flow, reply }))
+            .await
+            .map_err(|_| NoLogin::Closing)?;
         answer.await.map_err(|_| NoLogin::Closing)??;
         Ok(self.view())
     }
@@ -309,7 +315,10 @@ impl Entry {
     /// Says why it cannot be taken over.
     pub async fn import(&self, refresh: SecretString) -> Result<Arc<View>, NoLogin> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Message::Import { refresh, reply }).await.map_err(|_| NoLogin::Closing)?;
+        self.mailbox
+            .send(Box::new(Message::Import { refresh, reply }))
+            .await
+            .map_err(|_| NoLogin::Closing)?;
         answer.await.map_err(|_| NoLogin::Closing)??;
         Ok(self.view())
     }
@@ -320,7 +329,7 @@ impl Entry {
     /// Says why it is of no use. The login goes on.
     pub async fn paste(&self, url: SecretString) -> Result<Arc<View>, NoPaste> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Message::Pasting { reply }).await.map_err(|_| NoPaste::NotAsked)?;
+        self.mailbox.send(Box::new(Message::Pasting { reply })).await.map_err(|_| NoPaste::NotAsked)?;
         let pasting = answer.await.ok().flatten().ok_or(NoPaste::NotAsked)?;
         let (reply, answer) = oneshot::channel();
         // A login that has ended in the meantime waits for nothing any more.
@@ -332,7 +341,7 @@ impl Entry {
     /// Cancels a login that waits for a person. Does nothing where there is none, or where its tokens are on their way.
     pub async fn cancel_login(&self) -> Arc<View> {
         let (reply, answer) = oneshot::channel();
-        if self.mailbox.send(Message::CancelLogin { reply }).await.is_ok() {
+        if self.mailbox.send(Box::new(Message::CancelLogin { reply })).await.is_ok() {
             // An owner that ends before it answers has cancelled the login as well.
             drop(answer.await);
         }
@@ -354,7 +363,7 @@ impl Entry {
     /// Fails where the store cannot be read or written, and then forgets nothing.
     pub async fn log_out(&self) -> Result<LoggedOut, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Message::LogOut { reply }).await.map_err(|_| Refusal::Closing)?;
+        self.mailbox.send(Box::new(Message::LogOut { reply })).await.map_err(|_| Refusal::Closing)?;
         let Some(revocation) = answer.await.map_err(|_| Refusal::Closing)?? else {
             return Ok(LoggedOut::NothingHeld);
         };

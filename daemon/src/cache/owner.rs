@@ -52,6 +52,9 @@ pub(super) enum Message {
     PrepareLock(Preparation),
 }
 
+/// A message on its way. Each mailbox has room for 32 of them from the beginning.
+pub(super) type Letter = Box<Message>;
+
 /// A revocation that is under way.
 pub(super) type Revocation = JoinHandle<Result<Revoked, Failure>>;
 
@@ -133,17 +136,20 @@ impl Owner {
     }
 
     /// Owns the account until it is closed.
+    ///
+    /// Nearly all the time an account rests. What it does at other times is boxed, so that the room for it is not kept by
+    /// ten thousand that rest.
     pub(super) async fn run(
-        mut self,
-        mut messages: OwnedMutexGuard<mpsc::Receiver<Message>>,
+        mut self: Box<Self>,
+        mut messages: OwnedMutexGuard<mpsc::Receiver<Letter>>,
         mut orders: watch::Receiver<Orders>,
     ) {
         if !self.shelf.is_locked() {
-            self.load().await;
+            Box::pin(self.load()).await;
         }
         while !(self.closing && self.attempts.is_empty() && !self.is_exchanging()) {
             // What a person is shown is on disk.
-            self.resumption.settle(&self.account).await;
+            Box::pin(self.resumption.settle(&self.account)).await;
             self.publish();
             let clock = self.clock.clone();
             let wakes_at = self.wakes_at();
@@ -151,26 +157,26 @@ impl Owner {
                 changed = orders.changed(), if !self.closing => match changed {
                     Ok(()) => {
                         let orders = orders.borrow_and_update().clone();
-                        self.heed_latch(orders.latch).await;
+                        Box::pin(self.heed_latch(orders.latch)).await;
                         self.obey(&orders);
                     }
                     Err(_) => self.close(),
                 },
-                Some(message) = messages.recv(), if !self.closing => self.receive(message).await,
+                Some(message) = messages.recv(), if !self.closing => Box::pin(self.receive(*message)).await,
                 (attempt, outcome) = self.attempts.finished(), if !self.attempts.is_empty() => {
-                    self.conclude(attempt, outcome).await;
+                    Box::pin(self.conclude(attempt, outcome)).await;
                     failpoint::pass(Point::Published).unwrap_or_default();
                 }
-                outcome = advanced(&mut self.login_step) => self.advance_login(outcome).await,
+                outcome = advanced(&mut self.login_step) => Box::pin(self.advance_login(outcome)).await,
                 () = self.resumption.changed() => {}
                 jump = self.jumps.next() => self.heed(jump),
-                () = until(wakes_at, &clock), if !self.closing => self.wake().await,
+                () = until(wakes_at, &clock), if !self.closing => Box::pin(self.wake()).await,
             }
         }
         if let Stored::Volatile(_) = self.shelf.stored() {
-            self.save().await;
+            Box::pin(self.save()).await;
         }
-        self.resumption.settle(&self.account).await;
+        Box::pin(self.resumption.settle(&self.account)).await;
     }
 
     fn obey(&mut self, orders: &Orders) {

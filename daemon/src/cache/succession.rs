@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::cache::orders::Orders;
-use crate::cache::owner::{Message, Owner};
+use crate::cache::owner::{Letter, Owner};
 use crate::cache::view::View;
 use crate::clock::Clock;
 use crate::store::Store;
@@ -29,12 +29,12 @@ pub(super) struct Estate {
 /// Lets the account be owned until it is closed. What was published last is served while nobody owns it.
 pub(super) async fn run(
     estate: Estate,
-    messages: mpsc::Receiver<Message>,
+    messages: mpsc::Receiver<Letter>,
     mut orders: watch::Receiver<Orders>,
 ) {
     let messages = Arc::new(Mutex::new(messages));
     loop {
-        let owner = Owner::new(orders.borrow().clone(), &estate);
+        let owner = Box::new(Owner::new(orders.borrow().clone(), &estate));
         let mailbox = Arc::clone(&messages).lock_owned().await;
         match tokio::spawn(owner.run(mailbox, orders.clone())).await {
             Err(error) if error.is_panic() => {
