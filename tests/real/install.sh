@@ -35,6 +35,7 @@ install_debian_packages() {
     need python3-venv python3 -c 'import ensurepip, venv'
     need systemd has systemd-analyze
     need util-linux has nsenter
+    need valgrind has valgrind
     if ((${#missing[@]} == 0)); then
         return
     fi

@@ -31,6 +31,22 @@ pub fn own(name: &str) -> PathBuf {
     program
 }
 
+/// Returns the shim as it is meant to be installed, after building it for a target; nothing where the compiler has not got
+/// that target's library.
+///
+/// # Panics
+/// Panics where it cannot be built.
+pub fn optimized_shim(target: &str) -> Option<PathBuf> {
+    let mut rustc = Command::new(variable("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let told = rustc.args(["--print", "target-libdir", "--target", target]).output().expect("rustc runs");
+    let library = PathBuf::from(String::from_utf8_lossy(&told.stdout).trim());
+    if !told.status.success() || !library.is_dir() {
+        return None;
+    }
+    run_cargo(&["--profile", "shim", "-p", "keyfob", "--target", target]);
+    Some(target_directory().join(target).join("shim/keyfob"))
+}
+
 /// Returns the search path for programs that are not ours.
 pub(crate) fn search_path() -> Option<OsString> {
     variable("PATH")
@@ -71,20 +87,23 @@ fn build() -> PathBuf {
     cargo(&PROGRAMS)
 }
 
-/// Lets cargo build something, and returns the directory that it is in.
+/// Lets cargo build something as this program was built, and returns the directory that it is in.
 fn cargo(what: &[&str]) -> PathBuf {
     let profile = profile();
-    let target = profile.parent().expect("a profile's directory is in the target directory");
+    let release: &[&str] = if profile.ends_with("release") { &["--release"] } else { &[] };
+    run_cargo(&[what, release].concat());
+    profile
+}
+
+/// Lets cargo build something.
+fn run_cargo(what: &[&str]) {
     let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--quiet"])
         .args(what)
         .arg("--target-dir")
-        .arg(target)
+        .arg(target_directory())
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
     // What cargo tells a test about its package is news to build scripts that look at it: they would all run again.
     for name in
         variables().filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
@@ -93,7 +112,11 @@ fn cargo(what: &[&str]) -> PathBuf {
     }
     let status = cargo.status().expect("cargo runs");
     assert!(status.success(), "{cargo:?}: {status}");
-    profile
+}
+
+/// Returns the directory that cargo builds in.
+fn target_directory() -> PathBuf {
+    profile().parent().expect("a profile's directory is in the target directory").to_owned()
 }
 
 /// Returns the directory that cargo built this program for.
