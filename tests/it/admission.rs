@@ -96,6 +96,17 @@ fn a_program_with_too_many_connections_is_told_so_and_the_others_are_served() {
 }
 
 #[test]
+fn a_program_that_hangs_up_and_comes_back_at_once_has_no_more_connections_than_before() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&config::device_code(&issuer));
+    for _ in 0..20 {
+        let connect = |_| UnixStream::connect(daemon.home().socket()).unwrap();
+        let mut ours: Vec<UnixStream> = (0..SHARE).map(connect).collect();
+        ours.iter_mut().for_each(ask_on);
+    }
+}
+
+#[test]
 fn a_web_page_gets_nothing_and_no_request_hides_behind_another() {
     let issuer = FakeIssuer::start(Settings::default());
     let daemon = Daemon::start(&config::device_code(&issuer));
@@ -194,8 +205,12 @@ fn a_limit_that_is_lowered_under_open_connections_ends_neither_the_daemon_nor_it
     let pid = Pid::from_raw(i32::try_from(daemon.process().id()).unwrap());
     prlimit(pid, Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).unwrap();
     eventually(SOON, "the token has expired", || !issuer.honours(&token));
+    eventually(SOON, "a word in the log", || {
+        // Some descriptors may be left from before.
+        many.push(UnixStream::connect(daemon.home().socket()).unwrap());
+        daemon.log().contains("cannot accept")
+    });
     let mut shim = shim::spawn(daemon.home(), &["token"]);
-    eventually(SOON, "a word in the log", || daemon.log().contains("cannot accept"));
     drop(many);
     let output = shim.wait();
     assert_eq!(output.status, 0, "{output:?}");

@@ -61,6 +61,8 @@ pub async fn run(mut socket: OwnSocket, api: Arc<Api>, stop: impl Future<Output 
     loop {
         hall.api.is_full.store(!hall.admission.has_room(), Ordering::Relaxed);
         tokio::select! {
+            // Who has left makes room before anybody comes in.
+            biased;
             () = &mut stop => break,
             Some(ended) = hall.tasks.join_next_with_id() => hall.see_off(ended),
             _ = ticks.tick(), if is_ticking => {
@@ -73,7 +75,7 @@ pub async fn run(mut socket: OwnSocket, api: Arc<Api>, stop: impl Future<Output 
                     ticks.reset();
                 }
                 match accepted {
-                    Ok((stream, from)) => hall.welcome(stream, from),
+                    Ok((stream, from)) => hall.welcome(stream, from).await,
                     Err(error) => hall.lament(error).await,
                 }
             }
@@ -122,10 +124,19 @@ impl Hall {
         }
     }
 
-    fn welcome(&mut self, stream: Stream, from: Credentials) {
+    async fn welcome(&mut self, stream: Stream, from: Credentials) {
         let peer = self.known.peer(&stream, from, self.admission.known());
         let pid = peer.pid;
-        match self.admission.enter(pid) {
+        let mut entered = self.admission.enter(pid);
+        if entered.is_err() {
+            // A program that hung up a moment ago, and comes back, has no more connections than before: let them end.
+            tokio::task::yield_now().await;
+            while let Some(ended) = self.tasks.try_join_next_with_id() {
+                self.see_off(ended);
+            }
+            entered = self.admission.enter(pid);
+        }
+        match entered {
             Ok(()) => {
                 let turn = Turn::new();
                 let visit =

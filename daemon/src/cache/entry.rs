@@ -191,15 +191,17 @@ impl Entry {
         Ok(self.given(consumer, &asked, served))
     }
 
+    /// Tells the owner something; nothing where the account is being closed.
+    async fn tell(&self, message: Message) -> Option<()> {
+        self.mailbox.send(Box::new(message)).await.ok()
+    }
+
     /// Asks the owner, for the best that works when `wait` has passed.
     async fn ask(&self, asked: Asked, wait: Duration) -> Result<Served, Refusal> {
         let (reply, answer) = oneshot::channel();
         let (wanted, need) = (asked.wanted.clone(), asked.need);
         let asked = async {
-            self.mailbox
-                .send(Box::new(Message::Token { asked, reply }))
-                .await
-                .map_err(|_| Refusal::Closing)?;
+            self.tell(Message::Token { asked, reply }).await.ok_or(Refusal::Closing)?;
             answer.await.map_err(|_| Refusal::Closing)?
         };
         match timeout(wait, asked).await {
@@ -286,9 +288,8 @@ impl Entry {
     /// Has a token for another target renewed that is due: nobody waits for that, and the next who asks gets the new one.
     fn see_to_renewal(&self, wanted: &Wanted, now: Moment) {
         let Wanted::Other(target) = wanted else { return };
-        let view = self.view.borrow();
-        let is_due = view.state_of(wanted).and_then(TokenState::starts_at).is_some_and(|at| at <= now);
-        if is_due {
+        let starts_at = self.view.borrow().state_of(wanted).and_then(TokenState::starts_at);
+        if starts_at.is_some_and(|at| at <= now) {
             // Where the owner is too busy to hear it, the next request says it again.
             drop(self.mailbox.try_send(Box::new(Message::RenewAhead { target: target.clone() })));
         }
@@ -300,10 +301,7 @@ impl Entry {
     /// Says why none can be started.
     pub async fn begin_login(&self, flow: Flow) -> Result<Arc<View>, NoLogin> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox
-            .send(Box::new(Message::BeginLogin { flow, reply }))
-            .await
-            .map_err(|_| NoLogin::Closing)?;
+        self.tell(Message::BeginLogin { flow, reply }).await.ok_or(NoLogin::Closing)?;
         answer.await.map_err(|_| NoLogin::Closing)??;
         Ok(self.view())
     }
@@ -315,10 +313,7 @@ impl Entry {
     /// Says why it cannot be taken over.
     pub async fn import(&self, refresh: SecretString) -> Result<Arc<View>, NoLogin> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox
-            .send(Box::new(Message::Import { refresh, reply }))
-            .await
-            .map_err(|_| NoLogin::Closing)?;
+        self.tell(Message::Import { refresh, reply }).await.ok_or(NoLogin::Closing)?;
         answer.await.map_err(|_| NoLogin::Closing)??;
         Ok(self.view())
     }
@@ -329,7 +324,7 @@ impl Entry {
     /// Says why it is of no use. The login goes on.
     pub async fn paste(&self, url: SecretString) -> Result<Arc<View>, NoPaste> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Box::new(Message::Pasting { reply })).await.map_err(|_| NoPaste::NotAsked)?;
+        self.tell(Message::Pasting { reply }).await.ok_or(NoPaste::NotAsked)?;
         let pasting = answer.await.ok().flatten().ok_or(NoPaste::NotAsked)?;
         let (reply, answer) = oneshot::channel();
         // A login that has ended in the meantime waits for nothing any more.
@@ -341,7 +336,7 @@ impl Entry {
     /// Cancels a login that waits for a person. Does nothing where there is none, or where its tokens are on their way.
     pub async fn cancel_login(&self) -> Arc<View> {
         let (reply, answer) = oneshot::channel();
-        if self.mailbox.send(Box::new(Message::CancelLogin { reply })).await.is_ok() {
+        if self.tell(Message::CancelLogin { reply }).await.is_some() {
             // An owner that ends before it answers has cancelled the login as well.
             drop(answer.await);
         }
@@ -363,7 +358,7 @@ impl Entry {
     /// Fails where the store cannot be read or written, and then forgets nothing.
     pub async fn log_out(&self) -> Result<LoggedOut, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Box::new(Message::LogOut { reply })).await.map_err(|_| Refusal::Closing)?;
+        self.tell(Message::LogOut { reply }).await.ok_or(Refusal::Closing)?;
         let Some(revocation) = answer.await.map_err(|_| Refusal::Closing)?? else {
             return Ok(LoggedOut::NothingHeld);
         };

@@ -28,7 +28,7 @@ impl Entry {
         let (to_ready, ready) = oneshot::channel();
         let (verdict, to_verdict) = oneshot::channel();
         let preparation = Preparation { ready: to_ready, verdict: to_verdict };
-        self.mailbox.send(Box::new(Message::PrepareLock(preparation))).await.map_err(|_| Unready::Closing)?;
+        self.tell(Message::PrepareLock(preparation)).await.ok_or(Unready::Closing)?;
         Ok(Pending { entry: self, ready, verdict })
     }
 
