@@ -1,5 +1,6 @@
 //! Where keyfob's files are, by the XDG base directory rules.
 
+use std::env;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ impl Paths {
                 .map_or_else(|| base.config_dir().join(OWN_DIRECTORY).join("config.toml"), PathBuf::from),
             log: state.join("keyfobd.log"),
             state,
-            spill: runtime_directory(&base).map(|runtime| below(&runtime).join("spill")),
+            spill: runtime_directory().map(|runtime| below(&runtime).join("spill")),
         })
     }
 }
@@ -53,8 +54,16 @@ pub(crate) fn state_directory(base: &BaseDirs) -> PathBuf {
 
 /// Returns the user's runtime directory: `$XDG_RUNTIME_DIR` or, where that is not set (cron, `su`, some SSH sessions), the
 /// `/run/user/UID` that the same user's login session has.
-pub(crate) fn runtime_directory(base: &BaseDirs) -> Option<PathBuf> {
-    base.runtime_dir().map(Path::to_owned).or_else(session_runtime_directory)
+///
+/// It is looked for alone: a shim that has it needs none of the others, and they take long to find.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "base directories are read where they are found, here as by `directories`"
+)]
+pub(crate) fn runtime_directory() -> Option<PathBuf> {
+    // macOS has none, whatever the variable says.
+    let named = if cfg!(target_os = "macos") { None } else { env::var_os("XDG_RUNTIME_DIR") };
+    named.map(PathBuf::from).filter(|path| path.is_absolute()).or_else(session_runtime_directory)
 }
 
 /// Returns `/run/user/UID` if it is this user's.

@@ -33,15 +33,14 @@ pub fn reachable<'a>(path: &'a Path, directory: BorrowedFd<'_>) -> Cow<'a, Path>
 /// user's login session has; else `run/keyfob.sock` in keyfob's state directory.
 ///
 /// # Errors
-/// Fails where no home directory is known.
+/// Fails where there is no runtime directory, and no home directory is known.
 pub fn find(explicit: Option<OsString>) -> Result<PathBuf, NoHome> {
     if let Some(path) = explicit.filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(path));
     }
-    let base = BaseDirs::new().ok_or(NoHome)?;
-    let directory = match runtime_directory(&base) {
+    let directory = match runtime_directory() {
         Some(runtime) => below(&runtime),
-        None => state_directory(&base).join("run"),
+        None => state_directory(&BaseDirs::new().ok_or(NoHome)?).join("run"),
     };
     Ok(directory.join(FILE_NAME))
 }

@@ -3,7 +3,9 @@
 //! In a user namespace every user that is not mapped looks like user 65534 (user_namespaces(7)). The thing to get wrong:
 //! where we look like that ourselves, whoever else does may be anybody.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::str;
 
 /// As whom Linux shows users that are not mapped, unless somebody changed it.
 const OVERFLOW_UID: u32 = 65_534;
@@ -16,8 +18,15 @@ const UID_MAP: &str = "/proc/self/uid_map";
 
 /// Tells whether nobody else can look like this user, which is us.
 pub fn is_distinct(uid: u32) -> bool {
-    let said = fs::read_to_string(OVERFLOW_UID_FILE).ok().and_then(|uid| uid.trim().parse().ok());
-    uid != said.unwrap_or(OVERFLOW_UID) || fs::read_to_string(UID_MAP).is_ok_and(|map| is_whole(&map))
+    uid != overflow_uid().unwrap_or(OVERFLOW_UID)
+        || fs::read_to_string(UID_MAP).is_ok_and(|map| is_whole(&map))
+}
+
+/// Reads what it was changed to, in one go: the shim does so at each start, and a number is never in two parts.
+fn overflow_uid() -> Option<u32> {
+    let mut text = [0; 16];
+    let length = File::open(OVERFLOW_UID_FILE).and_then(|mut file| file.read(&mut text)).ok()?;
+    str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
 /// Tells whether every user is mapped, so that none looks like another.
