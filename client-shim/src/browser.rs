@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::display;
-use crate::environment::Environment;
+use crate::environment::Person;
 
 /// What opens a page in the browser that a person has chosen, in the order of trying.
 const OPENERS: [&[&str]; 4] = [&["xdg-open"], &["x-www-browser"], &["www-browser"], &["gio", "open"]];
@@ -28,10 +28,10 @@ pub(crate) enum Seat {
 
 impl Seat {
     /// Finds out where the person sits. A display over SSH is the display of another machine.
-    pub(crate) fn of(environment: &Environment) -> Self {
-        if environment.is_ssh {
+    pub(crate) fn of(person: &Person) -> Self {
+        if person.is_ssh {
             Self::Ssh
-        } else if environment.has_display {
+        } else if person.has_display {
             Self::Desktop
         } else {
             Self::Unknown
@@ -40,11 +40,11 @@ impl Seat {
 }
 
 /// Opens a page, and does not wait for it. Tells whether a program took it; what the program makes of it nobody knows.
-pub(crate) fn open(page: &str, environment: &Environment) -> bool {
+pub(crate) fn open(page: &str, person: &Person) -> bool {
     let Some(page) = display::link(page) else {
         return false;
     };
-    let named = environment.browser.iter().flat_map(programs).map(|program| vec![program]);
+    let named = person.browser.iter().flat_map(programs).map(|program| vec![program]);
     let openers = OPENERS.iter().map(|words| words.iter().map(OsStr::new).collect());
     named.chain(openers).any(|words| start(&words, page))
 }
@@ -82,8 +82,7 @@ mod tests {
 
     #[test]
     fn a_display_over_ssh_is_not_in_front_of_this_machine() {
-        let seat =
-            |is_ssh, has_display| Seat::of(&Environment { is_ssh, has_display, ..Environment::default() });
+        let seat = |is_ssh, has_display| Seat::of(&Person { is_ssh, has_display, ..Person::default() });
         assert_eq!(seat(false, true), Seat::Desktop);
         assert_eq!(seat(true, true), Seat::Ssh);
         assert_eq!(seat(true, false), Seat::Ssh);
@@ -98,12 +97,12 @@ mod tests {
 
     #[test]
     fn a_page_that_is_not_safe_reaches_no_program_a6() {
-        let environment = Environment { browser: Some("true".into()), ..Environment::default() };
-        assert!(open("https://issuer.example/authorize?a=b&c=d", &environment));
+        let person = Person { browser: Some("true".into()), ..Person::default() };
+        assert!(open("https://issuer.example/authorize?a=b&c=d", &person));
         for page in
             ["--help", "file:///etc/passwd", "http://evil.example/", "https://a/$(id)", "https://a/ b", ""]
         {
-            assert!(!open(page, &environment), "{page}");
+            assert!(!open(page, &person), "{page}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::client::{self, Client};
 use crate::clock::{Deadline, now, pause};
 use crate::connection::{Error, Method, Request};
 use crate::display;
-use crate::environment::Environment;
+use crate::environment::Person;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::paste::{Input, Line, Paste};
 use crate::prompt::{self, Occasion, Visit};
@@ -76,7 +76,7 @@ struct Follower<'a> {
     screen: Screen,
     machine: String,
     interrupted: Arc<AtomicBool>,
-    environment: &'a Environment,
+    person: &'a Person,
     opening: Opening,
     /// The page that was opened last: one tab is enough for each.
     opened: Option<String>,
@@ -87,7 +87,7 @@ struct Follower<'a> {
 }
 
 /// Logs in.
-pub(crate) fn run(options: LoginOptions, client: &Client, environment: &Environment) -> Result<(), Failure> {
+pub(crate) fn run(options: LoginOptions, client: &Client, person: &Person) -> Result<(), Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     // In this order a second Ctrl-C ends the program at once.
     flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), Arc::clone(&interrupted))
@@ -102,10 +102,10 @@ pub(crate) fn run(options: LoginOptions, client: &Client, environment: &Environm
     let status = client.ask_for(&start, Deadline::after(START))?;
     let mut follower = Follower {
         client: client.running(),
-        screen: Screen::look(options.qr_code, environment),
+        screen: Screen::look(options.qr_code, person),
         machine: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         interrupted,
-        environment,
+        person,
         opening: options.opening,
         opened: None,
         paste: (options.way == Way::Paste).then(Paste::begin),
@@ -238,7 +238,7 @@ impl Follower<'_> {
 
     /// Opens a page in a browser where that is wanted; tells how it is visited.
     fn visit(&mut self, prompt: &LoginPrompt) -> Visit {
-        let seat = Seat::of(self.environment);
+        let seat = Seat::of(self.person);
         let wants = match self.opening {
             Opening::Always => true,
             Opening::OnDesktop => seat == Seat::Desktop,
@@ -247,7 +247,7 @@ impl Follower<'_> {
         match (prompt, &self.paste, seat) {
             (LoginPrompt::Visit { .. }, Some(_), _) => Visit::Paste,
             (LoginPrompt::Visit { url }, None, _)
-                if wants && self.opened.as_ref() != Some(url) && browser::open(url, self.environment) =>
+                if wants && self.opened.as_ref() != Some(url) && browser::open(url, self.person) =>
             {
                 self.opened = Some(url.clone());
                 Visit::Opened

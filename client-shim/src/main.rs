@@ -40,7 +40,7 @@ use keyfob_protocol::paths::{NoHome, Paths};
 use crate::arguments::{Command, Start};
 use crate::autostart::Autostart;
 use crate::client::Client;
-use crate::environment::Environment;
+use crate::environment::{Environment, Person};
 use crate::failure::Failure;
 use crate::setup::surroundings::Surroundings;
 
@@ -68,13 +68,11 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     };
     match command {
         Command::Token(options, start) => token::run(&options, &client(start)?, &mut io::stdout().lock()),
-        Command::Login(options, start) => login::run(options, &client(start)?, environment),
+        Command::Login(options, start) => login::run(options, &client(start)?, &person()),
         Command::Logout(account, start) => print(&session::log_out(&account, &client(start)?)?),
-        Command::Status(options, start) => print(&status::report(&options, &client(start)?, environment)?),
+        Command::Status(options, start) => print(&status::report(&options, &client(start)?, &person())?),
         Command::Confirm(options) => print(&confirm::run(&options, &client(Start::Never)?)?),
-        Command::Setup(options) => {
-            print(&setup::run(&options, &surroundings(environment)?, &client(Start::IfNeeded)?)?)
-        }
+        Command::Setup(options) => print(&setup::run(&options, &surroundings()?, &client(Start::IfNeeded)?)?),
         Command::Lock(passphrase, start) => print(&lock::lock(passphrase, &client(start)?)?),
         Command::Unlock(source) => print(&lock::unlock(source, &client(Start::Never)?)?),
         Command::Reload => print(&control::reload(&client(Start::Never)?)?),
@@ -84,28 +82,37 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     }
 }
 
+/// Reads a variable.
 #[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
 fn environment() -> Environment {
-    let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     Environment {
-        socket: read("KEYFOB_SOCKET"),
-        account: read("KEYFOB_ACCOUNT"),
-        config: read("KEYFOB_CONFIG"),
-        daemon: read("KEYFOB_DAEMON"),
-        no_autostart: read("KEYFOB_NO_AUTOSTART"),
-        no_color: read("NO_COLOR"),
-        browser: read("BROWSER"),
-        has_display: read("DISPLAY").or_else(|| read("WAYLAND_DISPLAY")).is_some(),
-        is_ssh: read("SSH_CONNECTION").or_else(|| read("SSH_TTY")).is_some(),
-        term: read("TERM"),
+        socket: variable("KEYFOB_SOCKET"),
+        account: variable("KEYFOB_ACCOUNT"),
+        daemon: variable("KEYFOB_DAEMON"),
+        no_autostart: variable("KEYFOB_NO_AUTOSTART"),
+    }
+}
+
+fn person() -> Person {
+    Person {
+        config: variable("KEYFOB_CONFIG"),
+        no_color: variable("NO_COLOR"),
+        browser: variable("BROWSER"),
+        has_display: variable("DISPLAY").or_else(|| variable("WAYLAND_DISPLAY")).is_some(),
+        is_ssh: variable("SSH_CONNECTION").or_else(|| variable("SSH_TTY")).is_some(),
+        term: variable("TERM"),
     }
 }
 
 /// Looks at the machine for a setup, which other programs' variables decide, too.
 #[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
-fn surroundings(environment: &Environment) -> Result<Surroundings, Failure> {
-    let paths = Paths::find(environment.config.clone())?;
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).ok_or(NoHome)?;
+fn surroundings() -> Result<Surroundings, Failure> {
+    let paths = Paths::find(variable("KEYFOB_CONFIG"))?;
+    let home = variable("HOME").ok_or(NoHome)?;
     let directory = std::env::current_dir()
         .map_err(|source| setup::error::Error::Unreadable { path: ".".into(), source })?;
     Ok(Surroundings {

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use rustix::termios::tcgetwinsize;
 
 use crate::arguments::login::QrCode;
-use crate::environment::Environment;
+use crate::environment::Person;
 use crate::failure::Failure;
 use crate::qr::{self, Ink, Space};
 
@@ -33,12 +33,12 @@ enum Kind {
 
 impl Screen {
     /// Looks at standard error.
-    pub(crate) fn look(qr_code: QrCode, environment: &Environment) -> Self {
-        let is_able = io::stderr().is_terminal() && environment.has_able_terminal();
+    pub(crate) fn look(qr_code: QrCode, person: &Person) -> Self {
+        let is_able = io::stderr().is_terminal() && person.has_able_terminal();
         let size = tcgetwinsize(io::stderr()).ok().filter(|_| is_able);
         let kind = size.map_or(Kind::Log, |size| Kind::Terminal {
             space: Space { columns: size.ws_col, rows: size.ws_row },
-            ink: if environment.allows_escapes() { Ink::Set } else { Ink::Terminal },
+            ink: if person.allows_escapes() { Ink::Set } else { Ink::Terminal },
         });
         Self { kind, qr_code }
     }

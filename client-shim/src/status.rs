@@ -23,7 +23,7 @@ use crate::client::{self, Client};
 use crate::clock::{Deadline, now};
 use crate::connection::{Method, Request};
 use crate::display;
-use crate::environment::Environment;
+use crate::environment::Person;
 use crate::failure::Failure;
 use crate::status::table::Header;
 
@@ -34,18 +34,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const TITLES: [&str; 6] = ["ACCOUNT", "STATE", "EXPIRES IN", "RENEWS IN", "GRANT", "ISSUER"];
 
 /// Returns what is asked for, in the form that is asked for.
-pub(crate) fn report(
-    options: &StatusOptions,
-    client: &Client,
-    environment: &Environment,
-) -> Result<String, Failure> {
+pub(crate) fn report(options: &StatusOptions, client: &Client, person: &Person) -> Result<String, Failure> {
     match options.subject {
-        Subject::State => accounts(options, client, environment),
-        Subject::Log(limit) => log::report(options, limit, client, header(environment)),
+        Subject::State => accounts(options, client, person),
+        Subject::Log(limit) => log::report(options, limit, client, header(person)),
     }
 }
 
-fn accounts(options: &StatusOptions, client: &Client, environment: &Environment) -> Result<String, Failure> {
+fn accounts(options: &StatusOptions, client: &Client, person: &Person) -> Result<String, Failure> {
     let answer = client.ask(&Request::new(Method::Get, "/v1/accounts"), Deadline::after(PATIENCE))?;
     let mut list: AccountList = client::read(&answer)?;
     if let Some(name) = &options.account {
@@ -57,13 +53,13 @@ fn accounts(options: &StatusOptions, client: &Client, environment: &Environment)
     match (options.form, &options.account) {
         (Form::Json, None) => Ok(format!("{}\n", String::from_utf8_lossy(&answer.body).trim_end())),
         (Form::Json, Some(name)) => only(&answer.body, name),
-        (Form::Table, _) if list.accounts.is_empty() => Ok(no_accounts(environment)?),
-        (Form::Table, _) => Ok(text(&list, now(), header(environment))),
+        (Form::Table, _) if list.accounts.is_empty() => Ok(no_accounts(person)?),
+        (Form::Table, _) => Ok(text(&list, now(), header(person))),
     }
 }
 
-fn header(environment: &Environment) -> Header {
-    let is_bold = io::stdout().is_terminal() && environment.allows_escapes();
+fn header(person: &Person) -> Header {
+    let is_bold = io::stdout().is_terminal() && person.allows_escapes();
     if is_bold { Header::Bold } else { Header::Plain }
 }
 
@@ -82,8 +78,8 @@ fn unknown(name: &AccountName) -> Failure {
     Failure::said(error.with_hint("to see them all run: keyfob status"))
 }
 
-fn no_accounts(environment: &Environment) -> Result<String, Failure> {
-    let paths = Paths::find(environment.config.clone())?;
+fn no_accounts(person: &Person) -> Result<String, Failure> {
+    let paths = Paths::find(person.config.clone())?;
     let config = display::line(&paths.config.to_string_lossy());
     Ok(format!("no accounts are configured: add one to {config}, then run: keyfob reload\n"))
 }
