@@ -6,12 +6,13 @@
 
 mod server;
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use keyfob_protocol::SHIM_AGENT;
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with};
@@ -25,6 +26,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much is read at once: nearly every answer fits.
 const READ_SIZE: usize = 8 * 1024;
+
+/// How long a question without a body is at most, nearly always.
+const REQUEST_SIZE: usize = 512;
 
 /// Why there is no answer, by what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -99,30 +103,35 @@ impl Request {
         Self { body, ..self }
     }
 
-    /// Returns the question as it is sent.
+    /// Returns the question as it is sent. Joined and not formatted: that is done at each start.
     fn text(&self) -> String {
-        self.head() + &self.body
-    }
-
-    fn head(&self) -> String {
+        let method = match self.method {
+            Method::Get => "GET ",
+            Method::Post => "POST ",
+            Method::Delete => "DELETE ",
+        };
         let accept = match self.accept {
             Accept::Json => "application/json",
             Accept::PlainText => "text/plain",
         };
-        let (method, length) = match self.method {
-            Method::Get => ("GET", String::new()),
-            Method::Post if self.body.is_empty() => ("POST", "Content-Length: 0\r\n".to_owned()),
-            Method::Post => {
-                let length = self.body.len();
-                ("POST", format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"))
-            }
-            Method::Delete => ("DELETE", String::new()),
-        };
-        let target = &self.target;
-        format!(
-            "{method} {target} HTTP/1.1\r\nHost: keyfob\r\nUser-Agent: {SHIM_AGENT}\r\nAccept: {accept}\r\n{length}\
-             Connection: close\r\n\r\n"
-        )
+        let mut text = String::with_capacity(REQUEST_SIZE + self.body.len());
+        let head = [
+            method,
+            &self.target,
+            " HTTP/1.1\r\nHost: keyfob\r\nUser-Agent: ",
+            SHIM_AGENT,
+            "\r\nAccept: ",
+            accept,
+        ];
+        head.into_iter().for_each(|part| text.push_str(part));
+        if self.method == Method::Post {
+            let kind = if self.body.is_empty() { "" } else { "\r\nContent-Type: application/json" };
+            let length = self.body.len().to_string();
+            [kind, "\r\nContent-Length: ", &length].into_iter().for_each(|part| text.push_str(part));
+        }
+        text.push_str("\r\nConnection: close\r\n\r\n");
+        text.push_str(&self.body);
+        text
     }
 }
 
@@ -157,12 +166,11 @@ impl Connection {
 
     /// Waits for the answer until a deadline, or a signal; nothing if it is not there by then.
     pub(crate) fn answer_by(&mut self, deadline: Deadline) -> Result<Option<Answer>, Error> {
-        let mut chunk = [0; READ_SIZE];
         while let Some(left) = deadline.left() {
             self.stream.set_read_timeout(Some(left)).map_err(Error::Io)?;
-            match self.arrived().and_then(|()| self.stream.read(&mut chunk)) {
+            match self.arrived().and_then(|()| self.read()) {
                 Ok(0) => return Err(Error::Closed),
-                Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+                Ok(_) => {}
                 Err(error) if is_pause(&error) => return Ok(None),
                 Err(error) => return Err(during_exchange(error)),
             }
@@ -171,6 +179,12 @@ impl Connection {
             }
         }
         Ok(None)
+    }
+
+    /// Reads on, straight to where the answer is kept.
+    fn read(&mut self) -> io::Result<usize> {
+        self.received.reserve(READ_SIZE);
+        Ok(rustix::io::read(&self.stream, spare_capacity(&mut self.received))?)
     }
 
     /// Waits until an answer begins to arrive, and shuts others out before it is read: by then keyfobd has looked at who
@@ -253,7 +267,7 @@ mod tests {
             body: String::new(),
         };
         assert_eq!(
-            request.head(),
+            request.text(),
             "GET /v1/accounts/~/token?wait=10 HTTP/1.1\r\nHost: keyfob\r\nUser-Agent: keyfob\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
         );
         assert_eq!(

@@ -20,6 +20,7 @@ mod hardening;
 mod help;
 mod lock;
 mod login;
+mod output;
 mod passphrase;
 mod paste;
 mod process;
@@ -42,6 +43,7 @@ use crate::autostart::Autostart;
 use crate::client::Client;
 use crate::environment::{Environment, Person};
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::setup::surroundings::Surroundings;
 
 fn main() -> ExitCode {
@@ -67,7 +69,7 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
         Client::find(environment, autostart)
     };
     match command {
-        Command::Token(options, start) => token::run(&options, &client(start)?, &mut io::stdout().lock()),
+        Command::Token(options, start) => token::run(&options, &client(start)?, &mut Output),
         Command::Login(options, start) => login::run(options, &client(start)?, &person()),
         Command::Logout(account, start) => print(&session::log_out(&account, &client(start)?)?),
         Command::Status(options, start) => print(&status::report(&options, &client(start)?, &person())?),
@@ -126,8 +128,7 @@ fn surroundings() -> Result<Surroundings, Failure> {
 
 /// Prints what a person asked for. A reader that has seen enough, such as `head`, is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+    match Output.write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error)),
         Ok(()) | Err(_) => Ok(()),
     }
