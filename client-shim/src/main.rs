@@ -1,8 +1,9 @@
 //! Arguments to a request, an answer to an exit code.
 //!
-//! The only reader of the environment, and the only place that ends the program.
+//! The only reader of the environment.
 
-#![forbid(unsafe_code)]
+// runtime.rs has the system's way in.
+#![cfg_attr(not(test), no_main)]
 
 mod answer;
 mod arguments;
@@ -26,6 +27,7 @@ mod paste;
 mod process;
 mod prompt;
 mod qr;
+mod runtime;
 mod screen;
 mod session;
 mod setup;
@@ -34,7 +36,6 @@ mod token;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
-use std::process::ExitCode;
 
 use keyfob_protocol::paths::{NoHome, Paths};
 
@@ -46,23 +47,23 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::setup::surroundings::Surroundings;
 
-fn main() -> ExitCode {
+/// Does what the arguments say, and returns the exit code.
+fn run(arguments: &[OsString]) -> u8 {
     hardening::silence_panics();
     let environment = environment();
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let outcome = arguments::parse(&arguments, environment.account.as_deref())
+    let outcome = arguments::parse(arguments, environment.account.as_deref())
         .map_err(Failure::from)
-        .and_then(|command| run(command, &environment));
+        .and_then(|command| obey(command, &environment));
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => {
             report(&failure);
-            ExitCode::from(failure.code())
+            failure.code()
         }
     }
 }
 
-fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
+fn obey(command: Command, environment: &Environment) -> Result<(), Failure> {
     let client = |start| {
         let allowed = start == Start::IfNeeded && !environment.forbids_autostart();
         let autostart = if allowed { Autostart::Once(environment.daemon.clone()) } else { Autostart::Never };

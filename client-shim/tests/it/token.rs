@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -159,6 +160,18 @@ fn a_token_that_nobody_reads_is_a_failure() {
     reader.shutdown(Shutdown::Both).unwrap();
     closed.send(()).unwrap();
     running.outcome().assert_failure(4);
+}
+
+#[test]
+fn nothing_takes_the_place_of_a_closed_stream() {
+    let daemon = Daemon::start(|_| Answer::token("t"));
+    for (closed, printed) in [("<&- >&- 2>&-", ""), (">&-", ""), ("<&-", "t\n")] {
+        let keyfob = keyfob(&daemon, &["token"]);
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("exec \"$0\" token {closed}")]).arg(keyfob.get_program());
+        shell.env_clear().envs(keyfob.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        finish(shell.stdout(Stdio::piped()).stderr(Stdio::piped())).assert_success(printed, "");
+    }
 }
 
 #[test]
