@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex};
 
 use keyfob_protocol::account::AccountName;
 use keyfob_protocol::daemon::{KeyKind, StoreState, StoreStatus};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::store::choice::{Decision, Recorded, Sealed, Unread};
@@ -66,8 +67,13 @@ pub use crate::store::record::Record;
 pub struct Store {
     rest: Rest,
     clock: Clock,
+    readers: Arc<Semaphore>,
     _lock: Lock,
 }
+
+/// How many records are read at once. At a start each account reads its own: on a thread each there would be hundreds, which
+/// are no faster on one disk, and stay for ten seconds with what they touched.
+const READERS: usize = 8;
 
 /// Where a store is.
 #[derive(Clone, Debug)]
@@ -141,15 +147,17 @@ impl Store {
             state_directory,
             shelf: Arc::clone(&shelf),
         };
+        let readers = Arc::new(Semaphore::new(READERS));
         let key = match decision {
             Decision::Memory => {
-                return Ok(Self { rest: Rest::Memory(Mutex::default()), clock, _lock: lock });
+                return Ok(Self { rest: Rest::Memory(Mutex::default()), clock, readers, _lock: lock });
             }
             Decision::Keep(recorded) => MasterKey::keep(places, recorded, &clock)?,
             Decision::Take(place) => MasterKey::take(places, place, &clock)?,
             Decision::TakeFirst => MasterKey::take_first(places, &clock)?,
         };
-        Ok(Self { rest: Rest::Disk(Disk { key, shelf, spill, turn: Mutex::default() }), clock, _lock: lock })
+        let rest = Rest::Disk(Disk { key, shelf, spill, turn: Mutex::default() });
+        Ok(Self { rest, clock, readers, _lock: lock })
     }
 
     /// Lets somebody keep the records that no directory takes, and looks at what they have. Until then there is nobody.
@@ -158,6 +166,12 @@ impl Store {
             Rest::Memory(_) => {}
             Rest::Disk(disk) => disk.spill.custody = Custody::take_over(custodian),
         }
+    }
+
+    /// Waits until few enough others read, for as long as the permit is there. Nobody waits to write.
+    pub(crate) async fn reading(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.readers).acquire_owned().await.ok()
     }
 
     /// Reads what rests for an account, whatever it is bound to: comparing the fingerprint is up to the caller. It may

@@ -82,7 +82,13 @@ impl Shelf {
     /// Reads what the account held when it was last written, if that is bound to the same settings.
     pub(super) async fn load(&mut self, account: &Account) -> Option<(TokenSet, Option<SignedOut>)> {
         let name = account.name.clone();
-        match self.call(move |store| store.load(&name)).await {
+        let turn = self.store.reading().await;
+        let read = move |store: &Store| {
+            let record = store.load(&name);
+            drop(turn);
+            record
+        };
+        match self.call(read).await {
             Ok(record) => {
                 // What is not used is not to be replaced either.
                 self.settle(Stored::Durable);
