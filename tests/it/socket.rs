@@ -17,7 +17,7 @@ use integration_tests::patience::{SOON, eventually};
 use integration_tests::plain_user::PlainUser;
 use integration_tests::process::Process;
 use integration_tests::shim;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 /// How often two daemons are started at once.
 const ROUNDS: usize = 50;
@@ -110,6 +110,31 @@ fn a_socket_that_was_removed_under_a_live_daemon_is_put_back_l3() {
     }
     assert_eq!(daemon.stop().status, 0);
     assert!(!socket.exists());
+}
+
+#[test]
+fn a_socket_that_could_not_be_put_back_is_put_back_later_whoever_is_connected_l3() {
+    let issuer = FakeIssuer::start(Settings::default());
+    let daemon = Daemon::start(&config::device_code(&issuer));
+    let socket = daemon.home().socket();
+    let mut connected = UnixStream::connect(&socket).unwrap();
+    connected.set_read_timeout(Some(SOON)).unwrap();
+    let mut ask = || {
+        connected.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        assert_ne!(connected.read(&mut [0; 512]).unwrap(), 0);
+    };
+    ask();
+    let pid = Pid::from_raw(i32::try_from(daemon.process().id()).unwrap());
+    let limit = |current| Rlimit { current: Some(current), maximum: Some(1024) };
+    prlimit(pid, Resource::Nofile, limit(4)).unwrap();
+    fs::remove_file(&socket).unwrap();
+    eventually(SOON, "a word in the log", || daemon.log().contains("cannot be put back"));
+    prlimit(pid, Resource::Nofile, limit(1024)).unwrap();
+    eventually(SOON, "another socket", || {
+        ask();
+        socket.exists()
+    });
+    assert_eq!(daemon.api("GET", "/healthz").status, 200);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
 use keyfob_protocol::socket::MAX_PATH;
 use keyfob_protocol::user;
+use tokio::time::{Instant, sleep_until};
 
 use crate::api::peer::{self, Credentials};
 use crate::api::socket::place::Place;
@@ -34,8 +35,8 @@ pub struct OwnSocket {
     uid: u32,
     /// Where it is, if it is ours to put back and to remove.
     place: Option<(Place, Watch)>,
-    /// Whether it was removed, and the system did not let us put it back.
-    is_lost: bool,
+    /// When it is put back, if it was removed and the system did not let us.
+    retry_at: Option<Instant>,
 }
 
 /// Why there is no socket.
@@ -108,7 +109,7 @@ impl OwnSocket {
         let (place, listener) = Place::take(path)?;
         let watch = Watch::of(place.directory()).map_err(failed)?;
         let listener = Listener::try_from(listener).map_err(failed)?;
-        Ok(Self { listener, uid, place: Some((place, watch)), is_lost: false })
+        Ok(Self { listener, uid, place: Some((place, watch)), retry_at: None })
     }
 
     /// Takes over a socket that listens already, as systemd hands it over. It stays when the daemon ends.
@@ -120,7 +121,7 @@ impl OwnSocket {
         let path = handed_over::check(&listener, uid)?;
         let listener =
             Listener::try_from(OwnedFd::from(listener)).map_err(|source| SocketError::Io { path, source })?;
-        Ok(Self { listener, uid, place: None, is_lost: false })
+        Ok(Self { listener, uid, place: None, retry_at: None })
     }
 
     /// Waits for one of this user's programs. Meanwhile it puts the socket back where somebody removes it.
@@ -138,7 +139,7 @@ impl OwnSocket {
                     return Ok((stream, from));
                 }
                 () = changed(self.place.as_mut()) => self.restore(),
-                () = tokio::time::sleep(RETRY), if self.is_lost => self.restore(),
+                () = until(self.retry_at) => self.restore(),
             }
         }
     }
@@ -146,7 +147,7 @@ impl OwnSocket {
     /// Puts the socket back if somebody removed it, again and again where the system does not let us. Nobody can connect to the old one any more, so it is given up.
     fn restore(&mut self) {
         let Some((place, _)) = self.place.as_ref().filter(|(place, _)| !place.is_ours()) else {
-            self.is_lost = false;
+            self.retry_at = None;
             return;
         };
         let path = place.path().to_owned();
@@ -156,7 +157,8 @@ impl OwnSocket {
                 *self = new;
             }
             Err(error) => {
-                self.is_lost = matches!(error, SocketError::Io { .. });
+                let is_passing = matches!(error, SocketError::Io { .. });
+                self.retry_at = is_passing.then(|| Instant::now() + RETRY);
                 let error = crate::token::failure::told(&error);
                 tracing::error!(error, "the socket was removed, and cannot be put back");
             }
@@ -182,6 +184,14 @@ pub fn answers(path: &Path) -> bool {
 fn own_uid() -> Result<u32, SocketError> {
     let uid = rustix::process::geteuid().as_raw();
     if user::is_distinct(uid) { Ok(uid) } else { Err(SocketError::Indistinct) }
+}
+
+/// Waits for a time; for ever where there is none.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until something changes where a socket is; for ever where it is not ours.
