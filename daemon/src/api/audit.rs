@@ -1,4 +1,4 @@
-//! `GET /v1/audit`: who was given a token lately, and who was not. The latest in memory, and a line each in the log.
+//! `GET /v1/audit`: who was given a token lately, and who was not. The latest in memory, and in the log.
 //!
 //! The thing to get wrong: it is read by more eyes than the tokens are meant for. What tells tokens apart here is the
 //! beginning of a hash, and names of programs and units are made harmless before they get in. The other one: a program that
@@ -20,10 +20,11 @@ use super::Api;
 use super::error::{ApiError, bad_request};
 use crate::account::policy::Asker;
 use crate::clock::{Moment, Now};
-use crate::token::TokenHash;
 use crate::token::need::TokenKind;
+use crate::token::{Scope, TokenHash};
 
-/// How often the log says that the same goes on. Journald drops lines of a service that writes 10,000 in 30 s.
+/// How long the log is silent about the same again; the next time after that it says how often it was. Journald drops lines of a
+/// service that writes 10,000 in 30 s.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// The latest requests for tokens.
@@ -35,8 +36,15 @@ pub struct Audit(Mutex<VecDeque<Note>>);
 pub(super) struct Issue<'a> {
     pub(super) account: &'a AccountName,
     pub(super) asker: &'a Asker,
+    pub(super) token: Token<'a>,
+}
+
+/// A token, and what it is good for: some issuers give the same again for something else.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token<'a> {
     pub(super) kind: TokenKind,
-    pub(super) token: TokenHash,
+    pub(super) hash: TokenHash,
+    pub(super) scope: &'a Scope,
 }
 
 /// What is remembered of a request.
@@ -44,8 +52,8 @@ pub(super) struct Issue<'a> {
 struct Note {
     entry: Box<AuditEntry>,
     asker: Asker,
-    /// The hash of what was issued; absent where nothing was.
-    issued: Option<(TokenKind, TokenHash)>,
+    /// What was issued; absent where nothing was.
+    issued: Option<(TokenKind, TokenHash, Scope)>,
     /// When the log said it last.
     said_at: Moment,
 }
@@ -53,20 +61,19 @@ struct Note {
 impl Audit {
     /// Takes down that a token goes out. The entry is made only where it is not the same again.
     pub(super) fn issued(&self, issue: Issue<'_>, now: Now, entry: impl FnOnce() -> AuditEntry) {
-        let Issue { account, asker, kind, token } = issue;
-        let issued = Some((kind, token));
-        let is_same = |note: &Note| {
-            note.asker.pid == asker.pid
-                && note.issued == issued
-                && note.entry.account == *account
-                && note.asker == *asker
+        let Issue { account, asker, token: Token { kind, hash, scope } } = issue;
+        let is_token = |note: &Note| {
+            note.issued.as_ref().is_some_and(|issued| (issued.0, issued.1, &issued.2) == (kind, hash, scope))
         };
-        self.note(now, is_same, || (asker.clone(), issued, entry()));
+        let is_same = |note: &Note| {
+            is_known(asker, note) && is_token(note) && note.entry.account == *account && note.asker == *asker
+        };
+        self.note(now, is_same, || (asker.clone(), Some((kind, hash, scope.clone())), entry()));
     }
 
     /// Takes down that a request was denied.
     pub(super) fn denied(&self, asker: &Asker, now: Now, entry: AuditEntry) {
-        let is_same = |note: &Note| is_same(&note.entry, &entry);
+        let is_same = |note: &Note| is_known(asker, note) && is_same(&note.entry, &entry);
         self.note(now, is_same, || (asker.clone(), None, entry.clone()));
     }
 
@@ -74,27 +81,29 @@ impl Audit {
         &self,
         now: Now,
         is_same: impl Fn(&Note) -> bool,
-        new: impl FnOnce() -> (Asker, Option<(TokenKind, TokenHash)>, AuditEntry),
+        new: impl FnOnce() -> (Asker, Option<(TokenKind, TokenHash, Scope)>, AuditEntry),
     ) {
         let mut notes = self.notes();
         let known = notes.iter().rposition(is_same).and_then(|place| notes.remove(place));
-        let note = match known {
+        let (note, is_due) = match known {
             Some(mut note) => {
-                if note.again(now) {
-                    say(&note.entry);
-                }
-                note
+                let is_due = note.again(now);
+                (note, is_due)
             }
             None => {
                 if notes.len() >= MAX_REMEMBERED {
                     notes.pop_front();
                 }
                 let (asker, issued, entry) = new();
-                say(&entry);
-                Note { entry: Box::new(entry), asker, issued, said_at: now.moment }
+                (Note { entry: Box::new(entry), asker, issued, said_at: now.moment }, true)
             }
         };
+        let due = is_due.then(|| note.entry.clone());
         notes.push_back(note);
+        drop(notes);
+        if let Some(entry) = due {
+            say(&entry);
+        }
     }
 
     /// Returns the latest, the oldest of them first.
@@ -127,6 +136,11 @@ impl Note {
         }
         is_due
     }
+}
+
+/// Tells whether it may be the same process. Those of other pid namespaces cannot be told apart.
+fn is_known(asker: &Asker, note: &Note) -> bool {
+    asker.pid.is_some() && asker.pid == note.asker.pid
 }
 
 /// Tells whether two entries differ in their time alone.
@@ -203,9 +217,8 @@ mod tests {
     /// Takes down that a process got a token.
     fn issue(audit: &Audit, account: &str, pid: i32, token: &str, now: Now) {
         let (name, asker) = (account.parse().unwrap(), asker(pid));
-        let token = TokenHash::of(token);
-        let issue = Issue { account: &name, asker: &asker, kind: TokenKind::Access, token };
-        audit.issued(issue, now, || entry(account, pid, now));
+        let token = Token { kind: TokenKind::Access, hash: TokenHash::of(token), scope: &Scope::default() };
+        audit.issued(Issue { account: &name, asker: &asker, token }, now, || entry(account, pid, now));
     }
 
     fn deny(audit: &Audit, pid: i32, reason: &str, now: Now) {
@@ -282,6 +295,33 @@ mod tests {
         assert_eq!(times(&audit), [1; 6]);
         deny(&audit, 2, "no", now());
         assert_eq!(times(&audit), [1, 1, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn another_program_kind_or_scope_is_not_the_same_again_and_who_has_no_pid_is_nobodys_double() {
+        let (audit, account, all) = (Audit::default(), "prod".parse().unwrap(), Scope::parse("all"));
+        let (first, hash) = (asker(1), TokenHash::of("a"));
+        let exec = Asker { program: Program::File("/usr/bin/curl".into()), ..first.clone() };
+        let elsewhere = Asker { unit: Some("x.service".to_owned()), ..first.clone() };
+        let hidden = Asker::unseen(None);
+        let access = Token { kind: TokenKind::Access, hash, scope: &Scope::default() };
+        let requests = [
+            (&first, access),
+            (&exec, access),
+            (&elsewhere, access),
+            (&first, Token { kind: TokenKind::Id, ..access }),
+            (&first, Token { scope: &all, ..access }),
+            (&hidden, access),
+            (&hidden, access),
+        ];
+        for (asker, token) in requests {
+            let issue = Issue { account: &account, asker, token };
+            audit.issued(issue, now(), || AuditEntry { pid: asker.pid, ..entry("prod", 1, now()) });
+        }
+        let denied = AuditEntry { outcome: AuditOutcome::Denied, pid: None, ..entry("prod", 1, now()) };
+        audit.denied(&hidden, now(), denied.clone());
+        audit.denied(&hidden, now(), denied);
+        assert_eq!(times(&audit), [1; 9]);
     }
 
     #[test]

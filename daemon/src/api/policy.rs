@@ -12,7 +12,7 @@ use keyfob_protocol::error::{ErrorBody, ErrorCode};
 use keyfob_protocol::token::TokenKind as Kind;
 
 use super::Api;
-use super::audit::Issue;
+use super::audit::{Issue, Token};
 use super::confirm::{Asking, Unconfirmed};
 use super::error::{ApiError, told_target};
 use super::peer::Peer;
@@ -73,11 +73,12 @@ impl Case<'_> {
     }
 
     /// Takes down that a token goes out.
-    pub(super) fn issued(&self, served: &Served, token: TokenHash) {
-        let (now, kind) = (self.api.cache.clock().now(), self.asked.need.kind);
-        let issue = Issue { account: &self.account.name, asker: &self.asker, kind, token };
+    pub(super) fn issued(&self, served: &Served, hash: TokenHash) {
+        let now = self.api.cache.clock().now();
+        let token = Token { kind: self.asked.need.kind, hash, scope: &served.tokens.scope };
+        let issue = Issue { account: &self.account.name, asker: &self.asker, token };
         self.api.audit.issued(issue, now, || AuditEntry {
-            fingerprint: Some(token.fingerprint()),
+            fingerprint: Some(hash.fingerprint()),
             ..self.entry(AuditOutcome::Issued, Some(served), now)
         });
     }

@@ -257,7 +257,6 @@ impl Entry {
         served: &Served,
         now: Moment,
     ) -> Option<TokenHash> {
-        // First: whoever is no consumer is not to pay for a hash.
         let consumer = consumer?;
         let token = served.tokens.hash(asked.need.kind)?;
         let in_force = InForce { token, issued_at: served.tokens.access.issued_at };
