@@ -27,7 +27,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::api::peer::known::Known;
 use crate::api::peer::{Credentials, Peer};
@@ -83,7 +83,7 @@ pub async fn run(mut socket: OwnSocket, api: Arc<Api>, stop: impl Future<Output 
     }
     socket.retire();
     drop(socket);
-    hall.empty().await;
+    hall.empty(ticks).await;
 }
 
 /// Everybody who is connected, and what it takes to let somebody in.
@@ -188,10 +188,15 @@ impl Hall {
         }
     }
 
-    /// Lets everybody out: who waits for the rest of an answer gets it.
-    async fn empty(mut self) {
-        drop(self.closing);
-        while self.tasks.join_next().await.is_some() {}
+    /// Lets everybody out: who waits for the rest of an answer gets it, if they keep pace.
+    async fn empty(mut self, mut ticks: Interval) {
+        self.closing.send_replace(());
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                Some(ended) = self.tasks.join_next_with_id() => self.see_off(ended),
+                _ = ticks.tick() => self.tick(),
+            }
+        }
     }
 }
 
