@@ -2,7 +2,8 @@
 //!
 //! The standard library gets a program ready for threads, for stacks that overflow and for years of memory. The shim is done
 //! in half a millisecond, a tenth of which that took. The thing to get wrong: what the standard library does for safety at
-//! its start is not done here unless it stands here.
+//! its start is not done here unless it stands here. What is not: a stack that overflows ends the program without a word,
+//! `std::env::args` may be empty, and nothing flushes standard output at the end.
 
 #![expect(unsafe_code, reason = "there is neither a way in nor an allocator without it")]
 
@@ -17,10 +18,10 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::hardening;
 
-/// How much memory is there from the start. A token needs less, whoever issues it.
+/// How much memory is there from the start. A token of up to 12,000 bytes needs less.
 const ARENA_SIZE: usize = 64 * 1024;
 
-/// The exit code of a program that panicked.
+/// The exit code of a program that panicked, where panics unwind.
 const PANICKED: c_int = 101;
 
 #[global_allocator]
