@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 
 use keyfob_protocol::error::Exit;
 use keyfob_protocol::lock::LONGEST_PASSPHRASE;
+use rustix::stdio::stdin;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
@@ -93,7 +94,16 @@ pub(crate) fn to_give(source: Source) -> Result<SecretString, Error> {
 }
 
 fn from_input() -> Result<SecretString, Error> {
-    text(&line(&mut io::stdin().lock())?)
+    text(&line(&mut Input)?)
+}
+
+/// Standard input without the buffer that the standard library puts before it.
+struct Input;
+
+impl Read for Input {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(stdin(), bytes)?)
+    }
 }
 
 /// Reads a line byte by byte: what follows it is somebody else's, and no buffer of ours keeps a copy.

@@ -151,6 +151,18 @@ fn a_request_that_makes_no_sense_locks_nothing() {
 }
 
 #[test]
+fn what_follows_a_passphrase_in_the_input_is_left_for_whoever_reads_on() {
+    let daemon = Daemon::start("");
+    let input = daemon.home().write("input", "secret\nthe rest\n", 0o600);
+    let keyfob = programs::directory().join("keyfob");
+    let mut command = daemon.home().command("sh");
+    let (keyfob, input) = (keyfob.display(), input.display());
+    command.arg("-c").arg(format!("cat {input} | {{ {keyfob} lock --passphrase-stdin >&2 && cat; }}"));
+    let output = daemon.home().spawn_command(command).wait();
+    assert_eq!((output.status, output.stdout.as_str()), (0, "the rest\n"), "{output:?}");
+}
+
+#[test]
 fn a_daemon_that_is_locked_has_no_secret_in_its_memory_l9() {
     // With the one the refresh token is a new one, with the other it has been presented.
     for rotation in [Rotation::Strict, Rotation::Omitted] {
