@@ -1,11 +1,13 @@
 //! What a cached token costs the daemon in allocations, held to figures: the first thing to grow unseen, and the same on
-//! every machine, whatever else runs there.
+//! every Linux machine, whatever else runs there.
 //!
 //! The real server answers over a real socket, with the log of the real program. All of it runs on the test's own thread,
 //! and the clients allocate nothing, so that what is counted is the server's. The thing to get wrong: what happens once,
 //! such as a table that grows, is no cost of a request. So there is a run before the one that counts, long enough to fill
 //! what fills up.
 
+// The look at who asks is one in /proc.
+#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "where the harness fails, the test fails")]
 
 use std::fs;
@@ -49,11 +51,11 @@ use tracing_subscriber::layer::SubscriberExt;
 
 /// A program that keeps its connection. The head is taken apart, the router boxes what it calls, the query is read, and the
 /// token is in the answer twice, as JSON. The audit knows the program by then, and only counts.
-const KEPT: Figure = Figure { name: "KEPT", cost: Cost { allocations: 35, bytes: 21_327 } };
+const KEPT: Figure = Figure { name: "KEPT", cost: Cost { allocations: 35, bytes: 21_483 } };
 
 /// The token command, with a connection of its own. Beside the above there are the connection's task and its buffers, and a
 /// look at the process in `/proc`; the token is in the answer once, bare.
-const FRESH: Figure = Figure { name: "FRESH", cost: Cost { allocations: 44, bytes: 34_512 } };
+const FRESH: Figure = Figure { name: "FRESH", cost: Cost { allocations: 44, bytes: 34_670 } };
 
 /// How far off a figure may be. Two runs do not differ, but two machines do: by the path of the test, and by whether it runs in a
 /// unit. And a library's next version may well take an allocation more.

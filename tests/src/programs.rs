@@ -43,7 +43,12 @@ pub fn optimized_shim(target: &str) -> Option<PathBuf> {
     if !told.status.success() || !library.is_dir() {
         return None;
     }
-    run_cargo(&["--profile", "shim", "-p", "keyfob", "--target", target]);
+    let mut cargo = cargo_build(&["--profile", "shim", "-p", "keyfob", "--target", target]);
+    // These would be instead of the flags that the workspace states for a target.
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
+        cargo.env_remove(name);
+    }
+    run(&mut cargo);
     Some(target_directory().join(target).join("shim/keyfob"))
 }
 
@@ -91,12 +96,12 @@ fn build() -> PathBuf {
 fn cargo(what: &[&str]) -> PathBuf {
     let profile = profile();
     let release: &[&str] = if profile.ends_with("release") { &["--release"] } else { &[] };
-    run_cargo(&[what, release].concat());
+    run(&mut cargo_build(&[what, release].concat()));
     profile
 }
 
-/// Lets cargo build something.
-fn run_cargo(what: &[&str]) {
+/// Returns what lets cargo build something.
+fn cargo_build(what: &[&str]) -> Command {
     let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--quiet"])
@@ -110,6 +115,10 @@ fn run_cargo(what: &[&str]) {
     {
         cargo.env_remove(name);
     }
+    cargo
+}
+
+fn run(cargo: &mut Command) {
     let status = cargo.status().expect("cargo runs");
     assert!(status.success(), "{cargo:?}: {status}");
 }
