@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -103,6 +104,8 @@ fn a_program_that_hangs_up_and_comes_back_at_once_has_no_more_connections_than_b
         let connect = |_| UnixStream::connect(daemon.home().socket()).unwrap();
         let mut ours: Vec<UnixStream> = (0..SHARE).map(connect).collect();
         ours.iter_mut().for_each(ask_on);
+        // Not by dropping them: a child that another story starts in this moment may have copies.
+        ours.iter().for_each(|stream| stream.shutdown(Shutdown::Both).unwrap());
     }
 }
 
